@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python3 -m galera_agent run`: the agent of one MariaDB Galera pod."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__, door, kube, purge, restore, web, wsrep
+from .control import Control
+from .events import Events
+from .facts import Facts
+from .lease import BootstrapLease
+from .record import Recorder
+from .settings import Settings, SettingsError, from_env
+from .state import State, socket_present
+
+_SCRIPTS = ("start.sh", "drain.sh", "sst_env.sh")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="galera_agent", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("run", help="serve health and status, and decide how the server starts")
+    wipe = commands.add_parser("purge", help="wipe a volume that no server uses")
+    wipe.add_argument("volume", type=Path, help="where the volume is mounted")
+    commands.add_parser("restore", help="restore a backup into an empty volume")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "purge":
+        return purge_volume(arguments.volume)
+    if arguments.command == "restore":
+        return restore.command(os.environ, log)
+    try:
+        settings = from_env(os.environ)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return run(settings)
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM; returns the exit code."""
+    # Small stacks and no per-thread heaps: dozens of short threads must not cost memory.
+    threading.stack_size(256 * 1024)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    state = State(log)
+    start_polling(settings, state, stop)
+    host = "::" if ":" in settings.pod_ip else ""
+    http = web.Server((host, settings.http_port), state, settings.pod, settings.role)
+    threading.Thread(target=http.serve_forever, name="http", daemon=True).start()
+    control = make_control(settings, state)
+    install_scripts(settings.rundir)
+    door.listen(settings.rundir / "agent.sock", control.handle)
+    log(f"agent {__version__} of {settings.pod} listens on port {settings.http_port}")
+    control.run(stop)
+    http.shutdown()
+    log("stopped")
+    return 0
+
+
+def purge_volume(volume: Path) -> int:
+    """Wipe a volume; returns the exit code."""
+    try:
+        names = purge.purge(volume)
+    except (purge.InUseError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    log(f"deleted from {volume}: {', '.join(names) or 'nothing, it was empty'}")
+    return 0
+
+
+def make_control(settings: Settings, state: State) -> Control:
+    """Put the parts together."""
+    api = kube.in_cluster(settings.namespace)
+    lease = BootstrapLease(api, settings.lease, settings.pod)
+    recorder = Recorder(api, settings.state_map, settings.pod)
+    events = Events(api, settings.namespace, settings.pod)
+    return Control(settings, state, Facts(settings, api, lease), lease, recorder, events, log)
+
+
+def start_polling(settings: Settings, state: State, stop: threading.Event) -> None:
+    """Poll the server in a thread."""
+    server = wsrep.Server(settings.socket)
+
+    def heard(status: wsrep.Status | None, problem: str) -> None:
+        state.heard(status, server.version, problem, socket_present(settings.socket, problem))
+
+    wsrep.Poller(server, heard, stop).start()
+
+
+def install_scripts(rundir: Path) -> None:
+    """Put the scripts where the database container finds them; a running one keeps the file that it reads."""
+    for name in _SCRIPTS:
+        fresh = rundir / f"{name}.new"
+        shutil.copyfile(Path(__file__).with_name(name), fresh)
+        fresh.chmod(0o644)
+        fresh.replace(rundir / name)
+
+
+def log(text: str) -> None:
+    """One line to standard output, which is the container's log."""
+    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

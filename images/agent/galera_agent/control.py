@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent's hands: takes the start script's requests, decides in rounds, and keeps Lease and record."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from pymysql import MySQLError
+
+from . import command, datadir, decide, sql
+from .datadir import Evidence
+from .decide import Action, Contact, Decision, Member
+from .door import Caller
+from .events import Events
+from .facts import Facts
+from .kube import ApiError
+from .lease import RENEW_SECONDS, BootstrapLease
+from .record import Recorder
+from .settings import Settings
+from .state import State
+from .wsrep import Server, reason_of
+
+ROUND_SECONDS = 0.3
+# What failed on this volume is tried again, in case the cause (a full disk, a wrong option) is gone.
+AGAIN_SECONDS = 30.0
+# Several times the interval of HAProxy's check, so that it has taken the pod out.
+DRAIN_SECONDS = 1.5
+# Longest time for which a joiner holds back: Galera has noticed a dead member by then.
+QUEUE_SECONDS = 10.0
+# A server that lost its primary component is taken in again by Galera within this time, if it can be.
+MERGE_SECONDS = 15.0
+# After so many failed incremental state transfers in a row all data are asked for.
+MOST_FAILED_JOINS = 2
+ZERO_POSITION = "00000000-0000-0000-0000-000000000000:-1"
+INIT_SQL = "init.sql"
+
+
+class Control:
+    """Decides for one pod. Requests come from their own threads, rounds from one other."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        facts: Facts,
+        lease: BootstrapLease,
+        recorder: Recorder,
+        events: Events,
+        log: Callable[[str], None],
+    ) -> None:
+        self._settings, self._state, self._facts, self._lease = settings, state, facts, lease
+        self._recorder, self._events, self._log = recorder, events, log
+        self._caller: Caller | None = None
+        self._caller_lock = threading.Lock()
+        self._bootstrapping = False
+        self._released = False
+        self._renewed_at = float("-inf")
+        self._failed_at: float | None = None
+        self._queueing_since: float | None = None
+        self._joining, self._failed_joins = False, 0
+        self._outside_since: float | None = None
+        self._server = Server(settings.socket)
+        self._last_problem = ""
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    def handle(self, word: str, text: str, caller: Caller) -> None:
+        """Take one request of the start script (or of the hook that runs before a stop)."""
+        if word == "start":
+            self._start(caller)
+        elif word == "recovered":
+            code, _, log = text.partition("\n")
+            exit_code = int(code) if code.strip().isdigit() else 255
+            grastate = datadir.read_grastate(self._settings.datadir)
+            self._wait_with(caller, datadir.after_recovery(log, exit_code, grastate))
+        elif word == "initialised":
+            self._forget_sql()
+            self._wait_with(caller, Evidence("present"))
+        elif word == "failed":
+            self._forget_sql()
+            note = f"the first data directory could not be made: {datadir.last_words(text)}"
+            self._wait_with(caller, Evidence("unknown", note=note))
+        elif word == "drain":
+            self._drain(caller)
+        else:
+            caller.answer(["error", f"unknown request '{word[:40]}'"])
+
+    def _start(self, caller: Caller) -> None:
+        """A container has started: empty and partial volumes are known at a look, others by their position."""
+        self._hold(None)
+        # A server that ran, outside or inside, and never served after it asked for what it missed, failed to get it.
+        if self._joining and self._state.now.server_version is not None:
+            self._failed_joins += 1
+        self._joining = False
+        self._forget_sql()
+        self._state.begin()
+        self._bootstrapping = self._released = False
+        self._queueing_since = None
+        try:
+            if not self._await_volume(caller):
+                return
+            data = datadir.inspect(self._settings.datadir)
+            grastate = datadir.read_grastate(self._settings.datadir)
+        except OSError as error:
+            self._wait_with(caller, Evidence("unknown", note=f"the data directory cannot be read: {error}"))
+            return
+        if data != "present":
+            note = "a state transfer did not end" if data == "partial" else ""
+            self._wait_with(caller, Evidence(data, grastate.uuid if data == "partial" else None, note=note))
+        elif grastate.uuid and grastate.seqno is not None:
+            # Stopped in order: Galera's own note is exact, and recovery would only repeat it.
+            self._wait_with(caller, Evidence("present", grastate.uuid, grastate.seqno))
+        else:
+            caller.answer(["recover"])
+
+    def _await_volume(self, caller: Caller) -> bool:
+        """Wait until no server of a pod before this one uses the volume; False where the container ended meanwhile.
+
+        A pod deleted by force is replaced before its server has ended.
+        """
+        while path := datadir.locked_file(self._settings.datadir):
+            if caller.gone():
+                return False
+            self._state.set("waiting", f"waits for another server to leave this volume: it has {path.name} locked")
+            time.sleep(ROUND_SECONDS)
+        return True
+
+    def _wait_with(self, caller: Caller, evidence: Evidence) -> None:
+        self._state.testify(evidence)
+        self._failed_at = time.monotonic() if evidence.data == "unknown" else None
+        self._state.set("waiting", "has shown what its volume holds, looks at the other members")
+        self._hold(caller)
+
+    def _drain(self, caller: Caller) -> None:
+        self._state.drain()
+        since = self._state.now.draining_at
+        while since is not None and time.monotonic() - since < DRAIN_SECONDS and not caller.gone():
+            time.sleep(0.1)
+        caller.answer(["drained"])
+
+    def _hold(self, caller: Caller | None) -> None:
+        with self._caller_lock:
+            old, self._caller = self._caller, caller
+        if old is not None:
+            old.close()
+
+    # --- rounds -----------------------------------------------------------------------------------------------------
+
+    def run(self, stop: threading.Event) -> None:
+        """Go round until told to stop."""
+        while not stop.is_set():
+            # A round that fails must not end the agent, and must be seen.
+            try:
+                again = self.round()
+            except Exception as error:
+                self._problem(f"this round failed: {type(error).__name__}: {error}")
+                again = False
+            if not again:
+                stop.wait(ROUND_SECONDS)
+
+    def round(self) -> bool:
+        """One round; True where the next one should follow at once."""
+        caller = self._caller
+        if caller is not None and caller.gone():
+            self._hold(None)
+            self._state.testify(Evidence("unknown"))
+            self._state.set("stopped", "the database container ended while it waited")
+            return False
+        if caller is not None:
+            return self._decide(caller)
+        self._upkeep()
+        return False
+
+    def _decide(self, caller: Caller) -> bool:
+        snapshot = self._state.now
+        me = replace(self._me(snapshot.evidence), stopped=True)
+        # With the Lease in hand nothing that was read before counts.
+        view = self._facts.view(me, fresh=self._lease.held)
+        decision = decide.decide(view)
+        if self._lease.held and decision.action not in (Action.CLAIM, Action.BOOTSTRAP):
+            self._quietly(self._lease.give_back)
+        if decision.action is Action.JOIN and (why := self._hold_back(view)):
+            self._state.set("waiting", f"{why}, then {decision.reason}")
+            return False
+        return self._obey(caller, me.evidence, decision)
+
+    def _hold_back(self, view: decide.View) -> str | None:
+        self._queueing_since = self._queueing_since or time.monotonic()
+        patient = time.monotonic() - self._queueing_since < QUEUE_SECONDS
+        return decide.hold_back(view) if patient else None
+
+    def _obey(self, caller: Caller, evidence: Evidence, decision: Decision) -> bool:
+        if decision.action in (Action.WAIT, Action.REFUSE):
+            self._state.set("waiting" if decision.action is Action.WAIT else "refused", decision.reason)
+            self._try_again(caller)
+        elif decision.action is Action.CLAIM:
+            self._state.set("waiting", decision.reason)
+            return self._take_lease()
+        elif decision.action is Action.INITIALISE:
+            self._initialise(caller, decision)
+        elif decision.action is Action.BOOTSTRAP:
+            self._bootstrap(caller, evidence, decision)
+        else:
+            self._join(caller, evidence, decision)
+        self._events.tell(decision.action, decision.reason, self._facts.pod_uid())
+        return False
+
+    def _initialise(self, caller: Caller, decision: Decision) -> None:
+        settings = self._settings
+        try:
+            text = sql.bootstrap_sql(settings.secrets, settings.database, settings.user)
+        except sql.SecretError as error:
+            self._state.set("refused", str(error))
+            return
+        self._state.set("initialising", decision.reason)
+        sql.write_private(settings.rundir / INIT_SQL, text)
+        self._release(caller, ["initialise", str(settings.rundir / INIT_SQL)])
+
+    def _bootstrap(self, caller: Caller, evidence: Evidence, decision: Decision) -> None:
+        # Renewed at the last moment: a Lease that another has taken meanwhile shows here.
+        if not self._take_lease():
+            return
+        datadir.allow_bootstrap(self._settings.datadir)
+        self._bootstrapping, self._renewed_at = True, time.monotonic()
+        self._execute(caller, decision, command.arguments(self._settings, evidence.position, None))
+
+    def _join(self, caller: Caller, evidence: Evidence, decision: Decision) -> None:
+        if evidence.data in ("empty", "partial"):
+            # A position without its data must not let the server ask for less than everything.
+            (self._settings.datadir / "grastate.dat").unlink(missing_ok=True)
+        position = evidence.position
+        if position is not None and self._failed_joins >= MOST_FAILED_JOINS:
+            self._log("incremental state transfer failed repeatedly: asks for all data instead")
+            (self._settings.datadir / "grastate.dat").unlink(missing_ok=True)
+            position = ZERO_POSITION
+        self._joining = position not in (None, ZERO_POSITION)
+        addresses = [self._facts.address(pod) for pod in decision.via]
+        self._execute(caller, decision, command.arguments(self._settings, position, addresses))
+
+    def _execute(self, caller: Caller, decision: Decision, arguments: list[str]) -> None:
+        self._state.executed(decision.reason)
+        self._release(caller, ["exec", *arguments])
+
+    def _release(self, caller: Caller, words: list[str]) -> None:
+        with self._caller_lock:
+            if self._caller is caller:
+                self._caller = None
+        if not caller.answer(words):
+            self._state.set("stopped", "the database container ended while it waited")
+
+    def _try_again(self, caller: Caller) -> None:
+        if self._failed_at is not None and time.monotonic() - self._failed_at >= AGAIN_SECONDS:
+            self._release(caller, ["again"])
+
+    # --- Lease and record -------------------------------------------------------------------------------------------
+
+    def _take_lease(self) -> bool:
+        try:
+            return self._lease.take()
+        except ApiError as error:
+            self._state.set("waiting", f"cannot take the bootstrap Lease: {error}")
+            return False
+
+    def _upkeep(self) -> None:
+        """While the server starts or runs: keep the Lease until it is Primary, then record and give it back."""
+        status = self._state.now.wsrep
+        if status is None or not status.serves:
+            self._come_back()
+            if self._bootstrapping and time.monotonic() - self._renewed_at >= RENEW_SECONDS:
+                self._renewed_at = time.monotonic()
+                self._quietly(self._renew)
+            return
+        self._quietly(self._record_and_release)
+
+    def _come_back(self) -> None:
+        """Restart a server that runs outside a primary component, where nothing else brings it back."""
+        snapshot = self._state.now
+        status, age = snapshot.wsrep, self._state.age(snapshot)
+        outside = snapshot.phase == "running" and status is not None and not status.primary and status.uuid is not None
+        if not outside or status is None or age is None or age >= 1:
+            self._outside_since = None
+            return
+        self._outside_since = self._outside_since or time.monotonic()
+        me = replace(self._me(Evidence("present", status.uuid, max(status.last_committed, 0))), live=True)
+        answer = decide.comes_back(self._facts.view(me))
+        patient = time.monotonic() - self._outside_since < MERGE_SECONDS
+        if answer is None or (answer is False and patient):
+            return
+        self._outside_since = None
+        self._log("stops mariadbd, which is outside the primary component, so that it starts again and joins or elects")
+        try:
+            self._server.shut_down()
+        except (OSError, MySQLError) as error:
+            self._problem(f"cannot stop mariadbd, which is outside the primary component: {reason_of(error)}")
+        finally:
+            self._server.close()
+
+    def _me(self, evidence: Evidence) -> Member:
+        ordinal = int(self._settings.pod.rpartition("-")[2])
+        return Member(self._settings.pod, self._settings.role == "seed", ordinal, Contact.ANSWERS, evidence)
+
+    def _renew(self) -> None:
+        self._lease.read()
+        if self._lease.held:
+            self._lease.take()
+
+    def _record_and_release(self) -> None:
+        self._joining, self._failed_joins = False, 0
+        status = self._state.now.wsrep
+        if status is None:
+            return
+        problem = self._recorder.update(status)
+        if problem is not None:
+            raise ValueError(problem)
+        if not self._released:
+            # Also after a restart of the agent, which forgets that it held the Lease.
+            self._lease.give_back()
+            self._bootstrapping, self._released = False, True
+
+    def _quietly(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except (ApiError, ValueError) as error:
+            self._problem(str(error))
+        else:
+            self._last_problem = ""
+
+    def _problem(self, text: str) -> None:
+        """Log a problem once, not at each round."""
+        if text != self._last_problem:
+            self._log(f"problem: {text}")
+        self._last_problem = text
+
+    def _forget_sql(self) -> None:
+        (self._settings.rundir / INIT_SQL).unlink(missing_ok=True)

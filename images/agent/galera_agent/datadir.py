@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a data directory holds: nothing, the torso of a state transfer, or data with a position."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Data = Literal["unknown", "empty", "partial", "present"]
+
+# A finished data directory always has the system tablespace and the system schema.
+_CORE = ("ibdata1", "mysql")
+# Left by a state transfer that did not end; `.sst` is where the joiner collects the backup.
+_TORSO = ("sst_in_progress", ".sst")
+# Written by Galera, MariaDB or a file system beside the data; alone they are no data.
+_SIDE = re.compile(
+    r"lost\+found|grastate\.dat|gvwstate\.dat|galera\.cache|sst_in_progress|wsrep_sst\.pid|.*\.log|.*\.err|core(\.\d+)?"
+)
+# What a running server keeps locked for itself.
+_LOCKED = ("ibdata1", "aria_log_control")
+_ZERO = "00000000-0000-0000-0000-000000000000"
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_RECOVERED = re.compile(rf"WSREP: Recovered position:?\s*({_UUID}):(-?\d+)", re.IGNORECASE)
+_NOISE = re.compile(r"^\d{4}-\d\d-\d\d\s+\d+:\d\d:\d\d\s+\d+\s+")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a member knows of its own data.
+
+    uuid is None where the data belongs to no cluster (uuid zero); seqno is None where no position is known (-1).
+    note says why data is unknown or partial.
+    """
+
+    data: Data
+    uuid: str | None = None
+    seqno: int | None = None
+    note: str = ""
+
+    @property
+    def position(self) -> str | None:
+        """`uuid:seqno` for --wsrep_start_position, None where there is none."""
+        return None if self.uuid is None or self.seqno is None else f"{self.uuid}:{self.seqno}"
+
+
+NOTHING_KNOWN = Evidence("unknown")
+
+
+@dataclass(frozen=True)
+class Grastate:
+    """Galera's own note: uuid None means zero, seqno None means -1 (it was not stopped in order)."""
+
+    uuid: str | None
+    seqno: int | None
+    safe_to_bootstrap: bool
+
+
+def inspect(datadir: Path) -> Data:
+    """Tell what a data directory holds; a directory that is not there is empty.
+
+    Raises OSError where it cannot be read.
+    """
+    try:
+        names = set(os.listdir(datadir))
+    except FileNotFoundError:
+        return "empty"
+    if any(name in names for name in _TORSO):
+        return "partial"
+    if all(name in names for name in _CORE):
+        return "present"
+    return "partial" if any(not _SIDE.fullmatch(name) for name in names) else "empty"
+
+
+def locked_file(datadir: Path) -> Path | None:
+    """Return a data file that a running server holds a lock on; None where no server of this machine has them open.
+
+    Raises OSError where a file cannot be opened.
+    """
+    for name in _LOCKED:
+        try:
+            with (datadir / name).open("r+b") as file:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (FileNotFoundError, IsADirectoryError):
+            continue
+        except BlockingIOError:
+            return datadir / name
+    return None
+
+
+def parse_grastate(text: str) -> Grastate:
+    """Read grastate.dat; a torn or strange file gives no position rather than a wrong one."""
+    fields = dict(re.findall(r"^(\w+):[ \t]*(\S+)[ \t]*$", text, re.MULTILINE))
+    uuid = _uuid(fields.get("uuid", ""))
+    seqno = _seqno(fields.get("seqno", "")) if uuid else None
+    return Grastate(uuid, seqno, fields.get("safe_to_bootstrap") == "1")
+
+
+def read_grastate(datadir: Path) -> Grastate:
+    """Read grastate.dat of a data directory; without one there is no position."""
+    try:
+        text = (datadir / "grastate.dat").read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        text = ""
+    return parse_grastate(text)
+
+
+def parse_recovered(log: str) -> tuple[str | None, int | None] | None:
+    """Find the position in the log of `mariadbd --wsrep-recover`; None where it printed none."""
+    found = _RECOVERED.findall(log)
+    if not found:
+        return None
+    uuid = _uuid(found[-1][0].lower())
+    return uuid, _seqno(found[-1][1]) if uuid else None
+
+
+def after_recovery(log: str, exit_code: int, grastate: Grastate) -> Evidence:
+    """Evidence from `mariadbd --wsrep-recover`: its log and exit code, with grastate's uuid where InnoDB has none."""
+    found = parse_recovered(log)
+    if exit_code != 0 or found is None:
+        note = f"mariadbd --wsrep-recover ended with {exit_code} and no position: {last_words(log)}"
+        return Evidence("unknown", grastate.uuid, None, note)
+    uuid, seqno = found
+    if uuid is None:
+        return Evidence("present", grastate.uuid, None)
+    return Evidence("present", uuid, seqno)
+
+
+def last_words(log: str, lines: int = 3) -> str:
+    """The last lines that say what went wrong, errors first, as one line without time stamps."""
+    text = [_NOISE.sub("", line.strip()) for line in log.splitlines() if line.strip()]
+    errors = [line for line in text if re.search(r"\[ERROR\]|^ERROR", line) and not line.endswith("Aborting")]
+    return " / ".join((errors or text)[-lines:])[:600] or "it printed nothing"
+
+
+def allow_bootstrap(datadir: Path) -> None:
+    """Set safe_to_bootstrap in grastate.dat, once the election is won; without the file Galera asks for nothing."""
+    path = datadir / "grastate.dat"
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return
+    if not parse_grastate(text).uuid:
+        # Torn, or never in a cluster: the position goes by argument, and Galera writes a new file.
+        path.unlink()
+        return
+    kept = re.sub(r"^safe_to_bootstrap:.*\n?", "", text, flags=re.MULTILINE).rstrip("\n")
+    fresh = path.with_suffix(".new")
+    with fresh.open("w", encoding="ascii") as file:
+        file.write(f"{kept}\nsafe_to_bootstrap: 1\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _uuid(text: str) -> str | None:
+    return text if re.fullmatch(_UUID, text) and text != _ZERO else None
+
+
+def _seqno(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"\d+", text) else None

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MariaDB's own programs at work on a data directory that no cluster uses yet."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pymysql
+
+from . import datadir
+from .wsrep import Server
+
+BEAT_SECONDS = 5.0
+_POLL_SECONDS = 0.2
+_PROVIDERS = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
+_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+# Without these a server does not find its files; a seed needs the same ones in its my.cnf.
+_LAYOUT = ("innodb_page_size", "innodb_data_file_path")
+_USUAL = {"innodb_page_size": "16384", "innodb_data_file_path": "ibdata1:12M:autoextend"}
+_ZERO_POSITION = "00000000-0000-0000-0000-000000000000:-1"
+
+
+class StepError(Exception):
+    """A program failed; the text says which and its last words."""
+
+
+class Tools:
+    """The steps of a restore that programs do. scratch: a directory for their logs, sockets and temporary files."""
+
+    def __init__(self, scratch: Path, say: Callable[[str], None]) -> None:
+        self._scratch, self._say = scratch, say
+
+    def prepare(self, full: Path, increment: Path | None, name: str) -> None:
+        """Bring a copied full backup to one point in time, with an increment to the point of that."""
+        extra = [] if increment is None else [f"--incremental-dir={increment}"]
+        memory = f"--use-memory={_memory()}"
+        step = f"prepares {name}" if increment is None else f"applies {name}"
+        self._backup(["--prepare", f"--target-dir={full}", memory, *extra], step, lambda: "")
+
+    def move(self, full: Path, target: Path) -> None:
+        """Move the prepared files into a data directory."""
+
+        def moved() -> str:
+            return f", {size(target) / 2**20:.0f} MiB so far"
+
+        self._backup(["--move-back", f"--target-dir={full}", f"--datadir={target}"], f"moves to {target.parent}", moved)
+
+    def run_sql(self, data: Path, layout: Sequence[str], statements: str) -> None:
+        """Run SQL on a data directory without a server that anybody could reach; ends at the first error."""
+        arguments = ["mariadbd", *self._offline(data, layout), "--bootstrap", "--wsrep-on=OFF"]
+        # The texts of a password policy apply to who sets a password, not to hashes of those that are in use.
+        arguments.append("--loose-strict-password-validation=OFF")
+        self._run(arguments, "sets the accounts", lambda: "", statements)
+
+    def new_cluster(self, data: Path, layout: Sequence[str]) -> str:
+        """Start the data as a cluster of its own for a moment, so that it gets a uuid of its own; returns that.
+
+        With the uuid that it has, a forgotten volume of the old cluster would join as one that is just a bit behind.
+        """
+        socket = self._scratch / "server.sock"
+        log = self._scratch / "server.log"
+        arguments = [
+            "mariadbd",
+            *self._offline(data, layout),
+            f"--socket={socket}",
+            "--wsrep-on=ON",
+            f"--wsrep-provider={_provider()}",
+            "--wsrep-cluster-name=restore",
+            "--wsrep-cluster-address=gcomm://",
+            "--wsrep-new-cluster",
+            f"--wsrep-start-position={_ZERO_POSITION}",
+            "--wsrep-node-address=127.0.0.1",
+            "--wsrep-sst-method=skip",
+            f"--wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:4567;gcache.dir={self._scratch};"
+            "gcache.size=16M;pc.recovery=no",
+            "--binlog-format=ROW",
+            "--innodb-autoinc-lock-mode=2",
+        ]
+        with log.open("wb") as out:
+            process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self._scratch)
+        try:
+            uuid = self._first_view(process, Server(socket), log)
+            self._await(process, "stops the server", lambda: "")
+        finally:
+            _end(process)
+        if process.returncode:
+            raise StepError(_words("mariadbd", process.returncode, log))
+        return uuid
+
+    def _first_view(self, process: subprocess.Popen[bytes], server: Server, log: Path) -> str:
+        """Wait until the server is the primary component of its own, then stop it in order."""
+        began = beat = time.monotonic()
+        while process.poll() is None:
+            try:
+                status = server.poll()
+                if status.serves:
+                    server.shut_down()
+                    return status.cluster_state_uuid
+            except (OSError, ValueError, pymysql.MySQLError):
+                server.close()
+            if time.monotonic() - beat >= BEAT_SECONDS:
+                beat = time.monotonic()
+                self._say(f"starts the data as a cluster of its own: {beat - began:.0f} s")
+            time.sleep(_POLL_SECONDS)
+        raise StepError(_words("mariadbd", process.returncode, log))
+
+    def _offline(self, data: Path, layout: Sequence[str]) -> list[str]:
+        return [
+            "--no-defaults",
+            f"--datadir={data}",
+            f"--tmpdir={self._scratch}",
+            f"--pid-file={self._scratch}/server.pid",
+            "--skip-networking",
+            "--skip-log-bin",
+            "--skip-log-error",
+            "--skip-slave-start",
+            "--event-scheduler=OFF",
+            *layout,
+        ]
+
+    def _backup(self, arguments: list[str], step: str, more: Callable[[], str]) -> None:
+        command = ["mariadb-backup", "--no-defaults", f"--tmpdir={self._scratch}", *arguments]
+        words = self._run(command, step, more)
+        if "completed OK!" not in words[-1000:]:
+            raise StepError(f"mariadb-backup {arguments[0]} did not complete: {datadir.last_words(words)}")
+
+    def _run(self, arguments: list[str], step: str, more: Callable[[], str], text: str = "") -> str:
+        """Run a program to its end and return the end of what it printed; raises StepError where it fails."""
+        log = self._scratch / "step.log"
+        self._say(step)
+        with log.open("wb") as out:
+            process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=out, stderr=out, cwd=self._scratch)
+        try:
+            _feed(process, text)
+            self._await(process, step, more)
+        finally:
+            _end(process)
+        if process.returncode:
+            raise StepError(_words(" ".join(arguments[:1]), process.returncode, log))
+        return _tail(log)
+
+    def _await(self, process: subprocess.Popen[bytes], step: str, more: Callable[[], str]) -> None:
+        began = time.monotonic()
+        while True:
+            try:
+                process.wait(BEAT_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._say(f"{step}: {time.monotonic() - began:.0f} s{more()}")
+            else:
+                return
+
+
+def tool_version() -> str:
+    """What `mariadb-backup --version` prints."""
+    done = subprocess.run(["mariadb-backup", "--version"], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def read_layout(backup: Path) -> dict[str, str]:
+    """How the backup's server laid out its files, where that is not the usual way: option and value."""
+    try:
+        text = (backup / "backup-my.cnf").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return {}
+    found = dict(re.findall(r"^(\w+)=(.*?)[ \t]*$", text, re.MULTILINE))
+    return {name: found[name] for name in _LAYOUT if name in found and found[name] != _USUAL[name]}
+
+
+def size(path: Path, without: Sequence[Path] = ()) -> int:
+    """Bytes of the files in a directory, also while it changes; without: directories in it that do not count."""
+    total = 0
+    for place, directories, names in os.walk(path):
+        directories[:] = [name for name in directories if Path(place, name) not in without]
+        for name in names:
+            try:
+                total += Path(place, name).lstat().st_size
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def _provider() -> str:
+    found = next((path for path in _PROVIDERS if Path(path).exists()), None)
+    if found is None:
+        raise StepError(f"this image has no Galera provider; looked for {', '.join(_PROVIDERS)}")
+    return found
+
+
+def _memory() -> int:
+    """Bytes for the buffer pool of a prepare: a third of what the container may use, 128 MiB to 8 GiB."""
+    try:
+        limit = int(_MEMORY_LIMIT.read_text())
+    except (OSError, ValueError):
+        return 512 * 2**20
+    return max(128 * 2**20, min(limit // 3, 8 * 2**30))
+
+
+def _feed(process: subprocess.Popen[bytes], text: str) -> None:
+    if process.stdin is None:
+        return
+    try:
+        process.stdin.write(text.encode())
+        process.stdin.close()
+    except BrokenPipeError:
+        # It ended without reading; its exit code tells.
+        return
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def _tail(log: Path) -> str:
+    return log.read_bytes()[-16384:].decode("utf-8", "replace")
+
+
+def _words(program: str, code: int | None, log: Path) -> str:
+    return f"{program} ended with {code}: {datadir.last_words(_tail(log))}"

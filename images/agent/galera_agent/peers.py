@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the other members are: asked over HTTP in parallel, and told apart into answering, absent and silent."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .datadir import Evidence
+from .decide import Contact, Member
+
+TIMEOUT = 1.0
+_FRESH_SECONDS = 1.0
+_LARGEST = 1 << 20
+_WAITING = ("waiting", "refused")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What asking one pod gave: its /status, or none and why."""
+
+    status: Mapping[str, Any] | None
+    problem: str = ""
+
+
+def ask(address: str, port: int, timeout: float = TIMEOUT) -> Answer:
+    """GET /status of one agent."""
+    connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    try:
+        connection.request("GET", "/status")
+        answer = connection.getresponse()
+        body = json.loads(answer.read(_LARGEST))
+    except socket.gaierror as error:
+        return Answer(None, f"its name {address} is not resolved: {error.strerror}")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return Answer(None, f"its agent does not answer: {error or type(error).__name__}")
+    finally:
+        connection.close()
+    if answer.status != 200 or not isinstance(body, dict):
+        return Answer(None, f"its agent answers with {answer.status}")
+    return Answer(body)
+
+
+class Peers:
+    """Asks many agents at once; one that hangs (DNS) holds up neither the others nor the next round."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._busy: dict[str, threading.Thread] = {}
+
+    def ask_all(self, addresses: Mapping[str, str]) -> dict[str, Answer]:
+        """Ask pods at their addresses; who has not answered in time is silent."""
+        answers: dict[str, Answer] = {}
+
+        def work(pod: str, address: str) -> None:
+            answers[pod] = ask(address, self._port)
+
+        deadline = time.monotonic() + TIMEOUT + 0.2
+        wanted = list(addresses)
+        for pod, address in addresses.items():
+            if pod not in self._busy:
+                self._busy[pod] = threading.Thread(target=work, args=(pod, address), name=f"ask-{pod}", daemon=True)
+                self._busy[pod].start()
+        for pod in wanted:
+            self._busy[pod].join(max(0.0, deadline - time.monotonic()))
+        for pod in [pod for pod, thread in self._busy.items() if not thread.is_alive()]:
+            del self._busy[pod]
+        late = Answer(None, f"its agent has not answered within {TIMEOUT:g} s")
+        return {pod: answers.get(pod, late) for pod in wanted}
+
+
+def member(pod: str, seed: bool, ordinal: int, answer: Answer, absent: str = "", note: str = "") -> Member:
+    """Judge one pod by its answer.
+
+    absent: how the API server proves that there is no such pod, empty where it does not. note: what it says of the pod.
+    """
+    if answer.status is not None and answer.status.get("pod") != pod:
+        answer = Answer(None, f"{answer.status.get('pod')} answers at its address")
+    if answer.status is None:
+        contact = Contact.ABSENT if absent else Contact.SILENT
+        return Member(pod, seed, ordinal, contact, note=absent or note or answer.problem)
+    status = answer.status
+    phase = str(status.get("phase"))
+    wsrep, live = _wsrep(status)
+    primary = None
+    if wsrep and wsrep.get("cluster_status") == "Primary" and wsrep.get("local_state") in (2, 4):
+        primary = str(wsrep.get("cluster_state_uuid"))
+    return Member(
+        pod,
+        seed,
+        ordinal,
+        Contact.ANSWERS,
+        _evidence(status.get("evidence")),
+        primary,
+        int(wsrep.get("cluster_size", 0)) if wsrep and primary else 0,
+        stopped=phase in _WAITING,
+        starting=phase == "starting" or (phase == "running" and primary is None and not live),
+        live=live,
+        note=f"is {phase}: {status.get('reason', '')}",
+    )
+
+
+def _wsrep(status: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, bool]:
+    """The fresh wsrep status of an answer, and whether that server runs outside a primary component."""
+    wsrep, age = status.get("wsrep"), status.get("age_seconds")
+    fresh = isinstance(age, (int, float)) and age < _FRESH_SECONDS
+    if status.get("phase") != "running" or not isinstance(wsrep, Mapping) or not fresh:
+        return None, False
+    return wsrep, wsrep.get("cluster_status") != "Primary"
+
+
+def _evidence(raw: Any) -> Evidence:
+    """The evidence of an answer; what is not understood is unknown."""
+    if not isinstance(raw, Mapping) or raw.get("data") not in ("empty", "partial", "present"):
+        note = str(raw.get("note", "")) if isinstance(raw, Mapping) else ""
+        return Evidence("unknown", note=note)
+    uuid, seqno = raw.get("uuid"), raw.get("seqno")
+    good = isinstance(uuid, str) and isinstance(seqno, int) and seqno >= 0
+    return Evidence(
+        raw["data"], uuid if isinstance(uuid, str) else None, seqno if good else None, str(raw.get("note", ""))
+    )

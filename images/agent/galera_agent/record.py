@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What outlives the pods, in one ConfigMap: the cluster's uuid, and how far each pod was known to be."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from .decide import Record
+from .kube import ApiError
+from .wsrep import Status
+
+# InnoDB writes its log every second, whatever the last write-set was: a seqno that old is on the disk.
+SETTLED_SECONDS = 3.0
+EVERY_SECONDS = 60.0
+
+
+class MapApi(Protocol):
+    """The part of the API client that is needed here."""
+
+    def config_map(self, name: str) -> dict[str, Any] | None:
+        """Read a ConfigMap."""
+
+    def patch_config_map(self, name: str, data: Mapping[str, str], version: str | None = None) -> None:
+        """Merge keys into a ConfigMap."""
+
+
+def parse(data: Mapping[str, str]) -> Record | None:
+    """Read the ConfigMap's data; None where no cluster was recorded.
+
+    Raises ValueError where an entry is not readable: a broken record must not look like none.
+    """
+    if "cluster" not in data:
+        return None
+    uuid = _entry(data, "cluster")["uuid"]
+    pods = {pod: _entry(data, pod) for pod in data if pod != "cluster"}
+    seqnos = tuple((pod, entry["seqno"]) for pod, entry in sorted(pods.items()) if entry["uuid"] == uuid)
+    return Record(uuid, seqnos)
+
+
+def _entry(data: Mapping[str, str], key: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(data[key])
+        return {"uuid": str(entry["uuid"]), "seqno": int(entry.get("seqno", -1))}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"the recorded state has an unreadable entry '{key}': {data[key]!r}") from None
+
+
+class Recorder:
+    """Writes one pod's state: at once when it changes, and at most every minute as the seqno moves."""
+
+    def __init__(self, api: MapApi, name: str, pod: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api, self._name, self._pod, self._clock = api, name, pod, clock
+        self._seen: deque[tuple[float, int]] = deque()
+        self._written: tuple[str, str, int] | None = None
+        self._written_at = 0.0
+        self._cluster: str | None = None
+
+    def update(self, status: Status) -> str | None:
+        """Record what a server in the primary component says.
+
+        Returns a sentence where the record names another cluster. Raises ApiError, and ValueError for a broken record.
+        """
+        uuid = status.uuid
+        if uuid is None:
+            return None
+        if self._cluster != uuid and (problem := self._record_cluster(uuid)):
+            return problem
+        settled = self._settled(status.last_committed)
+        if settled is not None and self._due(uuid, status.local_state_comment, settled):
+            entry = json.dumps({"uuid": uuid, "seqno": settled, "time": now()})
+            self._api.patch_config_map(self._name, {self._pod: entry})
+            self._written, self._written_at = (uuid, status.local_state_comment, settled), self._clock()
+        return None
+
+    def _record_cluster(self, uuid: str) -> str | None:
+        """Write the cluster's uuid once; the resource version keeps two writers from overwriting each other."""
+        found = self._api.config_map(self._name)
+        if found is None:
+            raise ApiError(404, f"the ConfigMap {self._name} does not exist")
+        record = parse(found.get("data") or {})
+        if record is None:
+            entry = json.dumps({"uuid": uuid, "time": now()})
+            self._api.patch_config_map(self._name, {"cluster": entry}, str(found["metadata"]["resourceVersion"]))
+        elif record.uuid != uuid:
+            return f"the running cluster is {uuid}, but {self._name} records {record.uuid}"
+        self._cluster = uuid
+        return None
+
+    def _settled(self, seqno: int) -> int | None:
+        """The newest seqno that is old enough to have reached the disk."""
+        moment = self._clock()
+        if not self._seen or self._seen[-1][1] != seqno:
+            self._seen.append((moment, seqno))
+        while len(self._seen) > 1 and self._seen[1][0] <= moment - SETTLED_SECONDS:
+            self._seen.popleft()
+        first = self._seen[0]
+        return first[1] if first[0] <= moment - SETTLED_SECONDS and first[1] >= 0 else None
+
+    def _due(self, uuid: str, state: str, seqno: int) -> bool:
+        if self._written is None or self._written[:2] != (uuid, state):
+            return True
+        return self._written[2] != seqno and self._clock() - self._written_at >= EVERY_SECONDS
+
+
+def now() -> str:
+    """The time as the API server writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restore a backup into an empty volume, from which a seed starts a new cluster.
+
+Everything that can be known before is checked before the first byte is written. The data directory appears by one
+rename, with a marker in it: a killed run leaves nothing that looks like data, and the next one begins again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import chain, datadir, offline, sql
+from .chain import Backup, Refused
+
+MARKER = "galera_restored.json"
+_WORK = "galera-restore-"
+_OURS = ("root", "mysql", "xtrabackup", "mariadb.sys")
+_CHUNK = 4 * 2**20
+# Beside the data: temporary tablespaces, and in the target the redo log of a server's usual size and undo.
+_TEMP_EXTRA, _TARGET_EXTRA = 64 * 2**20, 192 * 2**20
+# Of the backup or of the moment's server; in a data directory they would tell of what is no more.
+_NO_DATA = ("grastate.dat", "gvwstate.dat", "galera.cache", "backup-my.cnf", "xtrabackup_*", "mariadb_backup_*")
+_NO_DATA_EITHER = ("donor_galera_info", "mariabackup_*", "ib_buffer_pool", "multi-master.info")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is wanted and where things are."""
+
+    backup: str = chain.LATEST
+    increment: str = chain.LATEST
+    store: Path = Path("/backups")
+    temp: Path = Path("/temp")
+    target: Path = Path("/target")
+    secrets: Path = Path("/etc/galera/secret")
+    database: str = ""
+    user: str = ""
+
+    @property
+    def data(self) -> Path:
+        """The data directory that is made."""
+        return self.target / "data"
+
+    @property
+    def fresh(self) -> Path:
+        """The same before it is finished."""
+        return self.target / "data.restore"
+
+
+def command(env: Mapping[str, str], log: Callable[[str], None]) -> int:
+    """Restore as the environment says. Returns 0, 2 where trying again changes nothing, 1 for any other failure."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    plan = Plan(
+        backup=env.get("SOURCE_BACKUP") or chain.LATEST,
+        increment=env.get("SOURCE_INCREMENT") or chain.LATEST,
+        database=env.get("GALERA_MYSQL_DATABASE", ""),
+        user=env.get("GALERA_MYSQL_USER", ""),
+    )
+    try:
+        log(restore(plan, log, offline.tool_version()))
+    except (Refused, sql.SecretError) as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2
+    except (offline.StepError, OSError) as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def restore(
+    plan: Plan,
+    log: Callable[[str], None],
+    version: str,
+    tools: Callable[[Path, Callable[[str], None]], offline.Tools] = offline.Tools,
+) -> str:
+    """Restore; returns the sentence that says what was done.
+
+    Raises Refused or SecretError before anything was written, StepError or OSError where a step failed.
+    """
+    backups = chain.choose(chain.read_store(plan.store), plan.backup, plan.increment)
+    with _locked(plan.target):
+        if (done := _finished(plan, backups)) is not None:
+            return done
+        chain.check_versions(backups, version)
+        statements = account_sql(plan)
+        _clean(plan)
+        _require_space(plan, backups)
+        log(f"restores {' + '.join(one.name for one in backups)}: backed up until {backups[-1].end}")
+        work = Path(tempfile.mkdtemp(prefix=_WORK, dir=plan.temp))
+        try:
+            # Sockets and logs not on the temporary volume: that may be a network file system.
+            with _locked(work, "lock"), tempfile.TemporaryDirectory() as scratch:
+                uuid = _build(plan, backups, work, statements, tools(Path(scratch), log), log)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(plan.fresh, ignore_errors=True)
+    return f"restored {_titles(backups)} into {plan.data}, as the new cluster {uuid}: the seed can start"
+
+
+def account_sql(plan: Plan) -> str:
+    """The statements that give our accounts the rights and the inventory's passwords; others stay as they are.
+
+    Raises SecretError where the Secret is mounted and a password that is needed is not in it.
+    """
+    lines = [
+        "SET SESSION sql_mode='';",
+        "FLUSH PRIVILEGES;",
+        "CREATE OR REPLACE USER mysql@localhost IDENTIFIED VIA unix_socket;",
+        f"GRANT {sql.SST_GRANTS} ON *.* TO mysql@localhost;",
+    ]
+    if plan.secrets.is_dir():
+        root = _password(plan, "root-password")
+        for account in ("root@'localhost'", "root@'%'"):
+            lines += _account(account, root, "ALL PRIVILEGES ON *.*", " WITH GRANT OPTION")
+        if sql.read_secret(plan.secrets, "xtrabackup-password"):
+            backup = _password(plan, "xtrabackup-password")
+            lines += _account("xtrabackup@'localhost'", backup, f"{sql.BACKUP_GRANTS} ON *.*")
+        if plan.database:
+            lines.append(f"CREATE DATABASE IF NOT EXISTS {sql.identifier(plan.database)};")
+        if plan.user in _OURS:
+            raise sql.SecretError(f"GALERA_MYSQL_USER is '{plan.user}'; allowed: any name but {', '.join(_OURS)}")
+        if plan.user:
+            grant = f"ALL PRIVILEGES ON {sql.grant_pattern(plan.database)}.*" if plan.database else ""
+            lines += _account(f"{sql.string(plan.user)}@'%'", _password(plan, "user-password"), grant)
+    return "\n".join([*lines, "FLUSH PRIVILEGES;"]) + "\n"
+
+
+def _account(account: str, password: str, grant: str, option: str = "") -> list[str]:
+    hashed = sql.string(sql.password_hash(password))
+    lines = [
+        f"CREATE USER IF NOT EXISTS {account};",
+        f"ALTER USER {account} IDENTIFIED BY PASSWORD {hashed};",
+    ]
+    return [*lines, f"GRANT {grant} TO {account}{option};"] if grant else lines
+
+
+def _password(plan: Plan, key: str) -> str:
+    value = sql.read_secret(plan.secrets, key)
+    if not value:
+        what = "not there" if value is None else "empty"
+        raise sql.SecretError(f"the Secret's key {key} is {what}; allowed: a password")
+    return value
+
+
+def _build(
+    plan: Plan,
+    backups: Sequence[Backup],
+    work: Path,
+    statements: str,
+    tools: offline.Tools,
+    log: Callable[[str], None],
+) -> str:
+    """All steps from the copy to the rename; returns the uuid of the new cluster."""
+    full, delta = work / "full", work / "increment"
+    meter = Meter(log)
+    meter.copy(backups[0], full)
+    layout = offline.read_layout(full)
+    for name, value in layout.items():
+        log(f"the seed starts only with {name}={value}, as in the backup: set it in galera_cluster_mycnf")
+    tools.prepare(full, None, backups[0].name)
+    for one in backups[1:]:
+        meter.copy(one, delta)
+        tools.prepare(full, delta, one.name)
+        shutil.rmtree(delta)
+    plan.fresh.mkdir(mode=0o700)
+    tools.move(full, plan.fresh)
+    if datadir.inspect(plan.fresh) != "present":
+        raise offline.StepError(f"{plan.fresh} holds no whole data directory after it was moved there")
+    options = [f"--{name}={value}" for name, value in layout.items()]
+    tools.run_sql(plan.fresh, options, statements)
+    uuid = tools.new_cluster(plan.fresh, options)
+    for pattern in (*_NO_DATA, *_NO_DATA_EITHER):
+        for path in plan.fresh.glob(pattern):
+            path.unlink()
+    _write_marker(plan, backups, uuid)
+    _sync(plan.fresh)
+    plan.fresh.rename(plan.data)
+    _sync(plan.target)
+    return uuid
+
+
+class Meter:
+    """Copies backups and tells every few seconds how far it is."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._told = time.monotonic()
+
+    def copy(self, backup: Backup, target: Path) -> None:
+        """Copy a backup without those inside it; StepError for what is no file and no directory. Raises OSError."""
+        inside = chain.nested(backup.path)
+        total, done = offline.size(backup.path, inside), 0
+        self._log(f"copies {backup.name}: {_mib(total)} MiB")
+        for place, directories, names in os.walk(backup.path, onerror=_raise):
+            here = Path(place)
+            directories[:] = [name for name in directories if here / name not in inside]
+            into = target / here.relative_to(backup.path)
+            into.mkdir(mode=0o700)
+            for path in (here / name for name in (*directories, *names)):
+                if path.is_symlink() or not (path.is_dir() or path.is_file()):
+                    raise offline.StepError(f"{path} is a link or a special file; allowed: files and directories")
+            for name in names:
+                for count in _copy_file(here / name, into / name):
+                    done += count
+                    self._tell(f"copies {backup.name}: {_mib(done)} of {_mib(total)} MiB")
+
+    def _tell(self, text: str) -> None:
+        if time.monotonic() - self._told >= offline.BEAT_SECONDS:
+            self._told = time.monotonic()
+            self._log(text)
+
+
+def _copy_file(source: Path, target: Path) -> Iterator[int]:
+    """Copy one file in chunks; yields the bytes of each. The copy is for this user only, and writable."""
+    with source.open("rb", buffering=0) as reader:
+        number = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(number, "wb", buffering=0) as writer:
+            while count := os.sendfile(writer.fileno(), reader.fileno(), None, _CHUNK):
+                yield count
+
+
+def _finished(plan: Plan, backups: Sequence[Backup]) -> str | None:
+    """The sentence to end with where this very restore is in place; Refused where anything else is."""
+    try:
+        names = sorted(os.listdir(plan.data))
+    except FileNotFoundError:
+        return None
+    if not names:
+        return None
+    try:
+        marker = json.loads((plan.data / MARKER).read_text(encoding="utf-8"))
+        same = marker["backups"] == [[one.name, one.uuid] for one in backups]
+        there = " + ".join(str(name) for name, _ in marker["backups"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Refused(f"{plan.data} is not empty, it holds {_some(names)}; nothing was changed") from None
+    if same:
+        return f"{_titles(backups)} was restored already, at {marker.get('time')}; nothing was changed"
+    raise Refused(
+        f"{plan.data} is not empty, it holds the restored {there}, not {_titles(backups)}; nothing was changed"
+    )
+
+
+def _write_marker(plan: Plan, backups: Sequence[Backup], uuid: str) -> None:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    marker = {"backups": [[one.name, one.uuid] for one in backups], "cluster": uuid, "time": now}
+    (plan.fresh / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
+
+
+def _clean(plan: Plan) -> None:
+    """Remove what killed runs left; the work of a run that is still going on has its lock held."""
+    shutil.rmtree(plan.fresh, ignore_errors=True)
+    for path in (one for one in plan.temp.glob(f"{_WORK}*") if one.is_dir()):
+        try:
+            with _locked(path, "lock"):
+                shutil.rmtree(path)
+        except Refused:
+            continue
+
+
+def _require_space(plan: Plan, backups: Sequence[Backup]) -> None:
+    data = sum(offline.size(one.path, chain.nested(one.path)) for one in backups)
+    needs = {plan.temp: data + _TEMP_EXTRA, plan.target: data + _TARGET_EXTRA}
+    if plan.temp.stat().st_dev == plan.target.stat().st_dev:
+        both = needs[plan.temp] + needs[plan.target]
+        needs = dict.fromkeys(needs, both)
+    for place, need in needs.items():
+        found = os.statvfs(place)
+        free = found.f_bavail * found.f_frsize
+        if free < need:
+            raise Refused(f"{place} has too little space: {_mib(need)} MiB needed, {_mib(free)} MiB free")
+
+
+@contextmanager
+def _locked(directory: Path, name: str = "") -> Iterator[None]:
+    """Hold a lock for the time of a block: of the directory itself, or of a file in it.
+
+    Raises Refused where another has it. A file system without locks has no say.
+    """
+    flags = os.O_RDWR | os.O_CREAT if name else os.O_RDONLY
+    number = os.open(directory / name, flags, 0o600)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(number)
+        raise Refused(f"another restore is at work in {directory}") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EBADF, errno.EOPNOTSUPP):
+            os.close(number)
+            raise
+    try:
+        yield
+    finally:
+        os.close(number)
+
+
+def _sync(path: Path) -> None:
+    """Have the file system of a path on its disk, before a rename says that it is."""
+    subprocess.run(["sync", "--file-system", str(path)], check=True)
+
+
+def _titles(backups: Sequence[Backup]) -> str:
+    return " + ".join(one.name for one in backups)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _mib(count: int) -> int:
+    return -(-count // 2**20)
+
+
+def _raise(error: OSError) -> None:
+    raise error

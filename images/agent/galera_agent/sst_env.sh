@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash
+# Read by each bash that mariadbd starts (BASH_ENV). The donor's side of the state transfer sends a first small stream,
+# sleeps ten seconds in the hope that the joiner listens again by then, and sends the data. Here that sleep, and only
+# that one, is left out, and what it was to bring about is waited for instead: each stream ends when the joiner has
+# closed it, so that the next one cannot reach a listener that is going away, and the donor's socat tries until the
+# joiner listens ([sst] sockopt in my.cnf).
+if [ "${0##*/}" = wsrep_sst_mariabackup ]; then
+    sleep() {
+        if [ "$*" = 10 ] && [ "${WSREP_SST_OPT_ROLE:-}" = donor ]; then
+            return 0
+        fi
+        command sleep "$@"
+    }
+    socat() {
+        # One way (-u), socat leaves as soon as it has sent; both ways, it waits for the other side's end, here at most 60 s.
+        if [ "${WSREP_SST_OPT_ROLE:-}" = donor ] && [ "$1 ${2:-}" = "-u stdio" ]; then
+            command socat -t 60 "${@:2}"
+        else
+            command socat "$@"
+        fi
+    }
+fi

@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Starts mariadbd as the agent decides. Runs in an unmodified MariaDB image as its process 1; the agent puts it here.
+set -euo pipefail
+
+agent=$GALERA_RUNDIR/agent.sock
+tmp=${TMPDIR:-/tmp}
+request=$tmp/galera.request
+answer=$tmp/galera.answer
+log=$tmp/galera.log
+fresh=$GALERA_DATADIR.new
+
+# Process 1 gets no signal that it does not ask for, and bash runs a trap only between commands: hence `run`.
+child=
+trap '[ -z "$child" ] || kill "$child" 2>/dev/null; exit 143' TERM INT
+
+run() {
+    # Without the redirection bash gives a background command no input.
+    "$@" <&0 &
+    child=$!
+    local code=0
+    wait "$child" || code=$?
+    child=
+    return "$code"
+}
+
+say() { echo "galera start: $*" >&2; }
+
+# The answer to standard input's request, as words in `reply`. A restarted agent knows nothing of an earlier request:
+# then the caller has to begin again.
+ask() {
+    reply=()
+    run socat -t 31536000 - "UNIX-CONNECT:$agent" <"$1" >"$answer" 2>/dev/null || return 1
+    mapfile -d '' -t reply <"$answer"
+    [ "${#reply[@]}" -ge 2 ] && [ "${reply[-1]}" = end ] || return 1
+    unset 'reply[-1]'
+}
+
+recover() {
+    local code=0
+    # Without an address the server refuses the method of state transfer; it connects to nobody here.
+    run mariadbd --defaults-file="$GALERA_CNF" --datadir="$GALERA_DATADIR" --pid-file="$tmp/recover.pid" \
+        --socket="$tmp/recover.sock" --skip-networking --wsrep-recover --wsrep_cluster_address=gcomm:// \
+        --skip-log-error --skip-log-bin "${extra[@]}" >"$log" 2>&1 || code=$?
+    [ "$code" = 0 ] || tail -n 50 "$log" >&2
+    {
+        echo recovered
+        echo "$code"
+        grep -a 'Recovered position' "$log" || true
+        tail -c 16384 "$log"
+    } >"$request"
+}
+
+# Made beside its place and renamed: a kill leaves nothing that looks like data.
+initialise() {
+    local code=0
+    rm -rf "$fresh"
+    run mariadb-install-db --defaults-file="$GALERA_CNF" --datadir="$fresh" --extra-file="$1" --wsrep-on=OFF \
+        --cross-bootstrap --skip-name-resolve --skip-test-db --skip-log-bin --skip-log-error \
+        --auth-root-authentication-method=socket --auth-root-socket-user=mysql >"$log" 2>&1 || code=$?
+    rm -f "$1"
+    if [ "$code" = 0 ] && sync -f "$fresh" && rename; then
+        echo initialised >"$request"
+    else
+        tail -n 50 "$log" >&2
+        { echo failed; tail -c 16384 "$log"; } >"$request"
+    fi
+}
+
+rename() {
+    mkdir -p "$GALERA_DATADIR"
+    # What may lie there is no data (the agent has looked): the rename needs an empty directory.
+    find "$GALERA_DATADIR" -mindepth 1 -delete && mv -T "$fresh" "$GALERA_DATADIR" && sync -f "$GALERA_DATADIR"
+}
+
+# The provider's place differs between distributions; one that my.cnf names is used.
+provider() {
+    grep -Eqs '^[[:space:]]*(loose[-_])?wsrep[-_]provider[[:space:]]*=' "$GALERA_CNF" && return
+    local path
+    for path in /usr/lib/galera/libgalera_smm.so /usr/lib/libgalera_smm.so /usr/lib64/galera-4/libgalera_smm.so; do
+        if [ -e "$path" ]; then echo "--wsrep_provider=$path"; return; fi
+    done
+}
+
+mkdir -p "$GALERA_DATADIR"
+rm -rf "$fresh"
+mapfile -t extra < <(provider)
+echo start >"$request"
+while true; do
+    if ! ask "$request"; then
+        echo start >"$request"
+        run sleep 0.2
+        continue
+    fi
+    case ${reply[0]} in
+        recover) recover ;;
+        initialise) initialise "${reply[1]}" ;;
+        again) echo start >"$request" ;;
+        exec) break ;;
+        *) say "the agent said: ${reply[*]}"; echo start >"$request"; run sleep 1 ;;
+    esac
+done
+trap - TERM INT
+# No state transfer runs here yet. The process number that one left when it was killed may be another process's now, and the
+# next transfer would wait for that one to end.
+rm -f "$GALERA_DATADIR/wsrep_sst.pid"
+# Read by bash at the start of the state transfer script, see there.
+export BASH_ENV=$GALERA_RUNDIR/sst_env.sh
+say "mariadbd ${reply[*]:1} ${extra[*]}"
+exec mariadbd "${reply[@]:1}" "${extra[@]}"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the agent's threads share: the phase of the server, its last answer and the evidence of its volume."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from . import __version__, wsrep
+from .datadir import NOTHING_KNOWN, Evidence
+
+LIVE_SECONDS = 60.0
+PHASES = ("waiting", "refused", "initialising", "starting", "running", "stopped")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state at one moment.
+
+    evidence: of the volume, as long as its server is stopped; once the server runs, its own word counts.
+    answered_at: monotonic time of the server's last answer, of which wsrep is the content; None before the first one.
+    draining_at: monotonic time since which the pod takes no queries.
+    """
+
+    phase: str = "stopped"
+    reason: str = "the database container has not reported yet"
+    evidence: Evidence = NOTHING_KNOWN
+    wsrep: wsrep.Status | None = None
+    server_version: str | None = None
+    answered_at: float | None = None
+    draining_at: float | None = None
+
+
+class State:
+    """The shared state; each change is one step, each reader gets a whole snapshot."""
+
+    def __init__(self, log: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._log, self._clock = log, clock
+        self._lock = threading.Lock()
+        self._now = Snapshot()
+
+    @property
+    def now(self) -> Snapshot:
+        """The state at this moment."""
+        return self._now
+
+    def age(self, snapshot: Snapshot) -> float | None:
+        """Seconds since the server's last answer."""
+        return None if snapshot.answered_at is None else self._clock() - snapshot.answered_at
+
+    def set(self, phase: str, reason: str) -> None:
+        """Enter a phase, or stay in it for another reason."""
+        self._change(phase=phase, reason=reason)
+
+    def begin(self) -> None:
+        """The database container has started: nothing that was known of its server holds any more."""
+        with self._lock:
+            self._now = Snapshot("starting", "finds the position of its volume")
+
+    def testify(self, evidence: Evidence) -> None:
+        """Evidence of the volume from this start of the container."""
+        self._change(evidence=evidence)
+
+    def executed(self, reason: str) -> None:
+        """The server was told to start: what the volume held is history from here on."""
+        self._change(phase="starting", reason=reason, evidence=Evidence("unknown", note="its server is starting"))
+
+    def drain(self) -> None:
+        """Take no more queries."""
+        if self._now.draining_at is None:
+            self._change(draining_at=self._clock(), reason="draining: the pod is about to stop")
+
+    def heard(self, status: wsrep.Status | None, version: str | None, problem: str, present: bool) -> None:
+        """Note the outcome of a poll: an answer, or the problem; present is whether something listens at the socket."""
+        if status is not None and self._now.phase in ("starting", "running", "stopped"):
+            reason = self._now.reason if self._now.draining_at else _state_of(status)
+            self._change(
+                phase="running", reason=reason, wsrep=status, server_version=version, answered_at=self._clock()
+            )
+        elif self._now.phase == "running":
+            # What it said before is of no use to anybody: a server that has just died was Primary until then.
+            phase, what = ("running", "does not answer") if present else ("stopped", "has stopped")
+            self._change(phase=phase, reason=f"mariadbd {what}: {problem}", wsrep=None)
+
+    def not_ready(self) -> str | None:
+        """Why the pod must get no queries, None where it may get them."""
+        snapshot = self._now
+        if snapshot.phase != "running":
+            return f"{snapshot.phase}: {snapshot.reason}"
+        return wsrep.not_ready(snapshot.wsrep, self.age(snapshot), snapshot.draining_at is not None)
+
+    def dead(self) -> str | None:
+        """Why the server must be restarted: it ran and was silent for a minute. Starts and transfers are never dead."""
+        snapshot = self._now
+        age = self.age(snapshot)
+        if snapshot.phase != "running" or age is None or age < LIVE_SECONDS:
+            return None
+        return f"mariadbd has not answered for {age:.0f} s: {snapshot.reason}"
+
+    def _change(self, **changes: Any) -> None:
+        with self._lock:
+            before, self._now = self._now, replace(self._now, **changes)
+            after = self._now
+        if (before.phase, before.reason) != (after.phase, after.reason):
+            self._log(f"{after.phase}: {after.reason}")
+
+
+def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[str, Any]:
+    """The content of /status."""
+    evidence = snapshot.evidence
+    if snapshot.phase == "running" and snapshot.wsrep is not None:
+        seqno = snapshot.wsrep.last_committed
+        evidence = Evidence("present", snapshot.wsrep.uuid, seqno if seqno >= 0 else None)
+    return {
+        "pod": pod,
+        "role": role,
+        "phase": snapshot.phase,
+        "reason": snapshot.reason,
+        "agent_version": __version__,
+        "evidence": {
+            "data": evidence.data,
+            "uuid": evidence.uuid,
+            "seqno": evidence.seqno,
+            **({"note": evidence.note} if evidence.note else {}),
+        },
+        "wsrep": None if snapshot.wsrep is None else snapshot.wsrep.as_dict(),
+        "server_version": snapshot.server_version,
+        "age_seconds": None if age is None else round(age, 3),
+    }
+
+
+def socket_present(socket: Path, problem: str) -> bool:
+    """Whether a poll failed although something listens at the socket (it hangs), or because nothing does."""
+    return socket.exists() and "refused" not in problem.lower()
+
+
+def _state_of(status: wsrep.Status) -> str:
+    if not status.primary:
+        return f"outside the primary component ({status.cluster_status or 'no cluster status'})"
+    return f"{status.local_state_comment} in a primary component of {status.cluster_size}"

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent's HTTP side: health for the kubelet and HAProxy, status for people, plays and the other agents."""
+
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from .state import State, report
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one pod's state; port 0 takes any free port."""
+
+    daemon_threads = True
+    # A whole cluster, its proxies and a play may ask at the same moment.
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], state: State, pod: str, role: str) -> None:
+        self.state, self.pod, self.role = state, pod, role
+        super().__init__(address, Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD."""
+
+    server: Server
+    timeout = 5
+
+    def do_GET(self) -> None:
+        """Answer /health/ready, /health/live and /status."""
+        state = self.server.state
+        if self.path == "/health/ready":
+            self._health(state.not_ready())
+        elif self.path == "/health/live":
+            self._health(state.dead())
+        elif self.path == "/status":
+            snapshot = state.now
+            text = json.dumps(report(snapshot, state.age(snapshot), self.server.pod, self.server.role))
+            self._send(200, "application/json", text)
+        else:
+            self._send(404, "text/plain", "known are /health/ready, /health/live and /status")
+
+    def do_HEAD(self) -> None:
+        """Answer as to GET, without the body."""
+        self.do_GET()
+
+    def _health(self, problem: str | None) -> None:
+        self._send(200 if problem is None else 503, "text/plain", problem or "ok")
+
+    def _send(self, status: int, kind: str, text: str) -> None:
+        body = (text + "\n").encode()
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Probes come many times a second; the log is for changes of state."""

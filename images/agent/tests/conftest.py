@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What several tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from agent_fakes import Clock, FakeKube
+from galera_agent.settings import Settings
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    return FakeKube()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Node 0 of three, with a data directory that is empty and a Secret."""
+    for name in ("data", "run", "secret"):
+        (tmp_path / name).mkdir()
+    for key in ("root-password", "user-password", "xtrabackup-password"):
+        (tmp_path / "secret" / key).write_text("pw")
+    return Settings(
+        pod="n-galera-0",
+        namespace="ns",
+        pod_ip="10.0.0.1",
+        cluster="n",
+        role="node",
+        size=3,
+        node_service="n-galera-nodes",
+        http_port=9200,
+        cnf=tmp_path / "galera.cnf",
+        datadir=tmp_path / "data",
+        rundir=tmp_path / "run",
+        secrets=tmp_path / "secret",
+        database="d",
+        user="u",
+    )

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Views: who exists by the API server's word, where members are asked, and what an API server that is away means."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from agent_fakes import FakeKube
+from galera_agent import facts as module
+from galera_agent.datadir import Evidence
+from galera_agent.decide import Contact, Member, Record, View
+from galera_agent.facts import Facts, pod_note
+from galera_agent.lease import BootstrapLease
+from galera_agent.peers import Answer
+from galera_agent.settings import Settings
+
+A = "aaaaaaaa-0000-4000-8000-00000000000a"
+ME = Member("n-galera-0", False, 0, Contact.ANSWERS, Evidence("empty"), stopped=True)
+
+
+class Network:
+    """Answers by address; addresses that were asked are kept."""
+
+    def __init__(self) -> None:
+        self.up: dict[str, str] = {}
+        self.asked: dict[str, str] = {}
+
+    def ask_all(self, addresses: dict[str, str]) -> dict[str, Answer]:
+        self.asked = dict(addresses)
+        return {
+            pod: Answer({"pod": self.up[address], "phase": "waiting", "evidence": {"data": "empty"}})
+            if address in self.up
+            else Answer(None, "timed out")
+            for pod, address in addresses.items()
+        }
+
+
+def pod(name: str, ip: str | None, **status: Any) -> dict[str, Any]:
+    found = {"phase": "Running", **({"podIP": ip} if ip else {}), **status}
+    return {"metadata": {"name": name, "uid": f"uid-{name}"}, "status": found}
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    found = Network()
+    monkeypatch.setattr(module, "Peers", lambda port: found)
+    return found
+
+
+def look(settings: Settings, kube: FakeKube) -> View:
+    return Facts(settings, kube, BootstrapLease(kube, settings.lease, settings.pod)).view(ME)
+
+
+def contacts(view: View) -> dict[str, str]:
+    return {peer.pod: peer.contact.value for peer in view.peers}
+
+
+def test_all_kinds_of_members(settings: Settings, kube: FakeKube, network: Network) -> None:
+    kube.make_map(settings.state_map, {"cluster": json.dumps({"uuid": A})})
+    kube.sets = {settings.node_set: 3}
+    kube.found_pods = [pod("n-galera-0", "10.0.0.1"), pod("n-galera-1", "10.0.0.2"), pod("n-galera-2", None)]
+    network.up = {"10.0.0.2": "n-galera-1"}
+    view = look(settings, kube)
+    assert contacts(view) == {"n-galera-1": "answers", "n-galera-2": "silent", "n-galera-seed-0": "absent"}
+    assert (view.api_error, view.record, view.lease, view.size) == (None, Record(A), None, 3)
+    assert network.asked == {"n-galera-1": "10.0.0.2", "n-galera-2": "n-galera-2.n-galera-nodes.ns.svc"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "pods", "expected"),
+    [
+        (0, [], "absent"),
+        (2, [], "absent"),
+        (3, [], "silent"),
+        (2, [pod("n-galera-2", "10.0.0.3")], "silent"),
+    ],
+)
+def test_absent_needs_both_no_pod_and_no_replica(
+    settings: Settings, kube: FakeKube, network: Network, nodes: int, pods: list[dict[str, Any]], expected: str
+) -> None:
+    kube.make_map(settings.state_map)
+    kube.sets, kube.found_pods = {settings.node_set: nodes}, pods
+    assert contacts(look(settings, kube))["n-galera-2"] == expected
+
+
+def test_a_set_that_wants_more_nodes_counts(settings: Settings, kube: FakeKube, network: Network) -> None:
+    kube.make_map(settings.state_map)
+    kube.sets = {settings.node_set: 5}
+    view = look(replace(settings, size=3), kube)
+    assert view.size == 5
+    assert contacts(view)["n-galera-4"] == "silent"
+
+
+def test_without_the_api_server_nobody_is_absent_and_names_are_asked(
+    settings: Settings, kube: FakeKube, network: Network
+) -> None:
+    kube.down = True
+    network.up = {"n-galera-1.n-galera-nodes.ns.svc": "n-galera-1"}
+    view = look(settings, kube)
+    assert contacts(view) == {"n-galera-1": "answers", "n-galera-2": "silent", "n-galera-seed-0": "silent"}
+    assert "connection refused" in str(view.api_error)
+
+
+@pytest.mark.parametrize("data", [None, {"cluster": "{"}])
+def test_a_record_that_cannot_be_read_is_no_empty_record(
+    settings: Settings, kube: FakeKube, network: Network, data: dict[str, str] | None
+) -> None:
+    if data is not None:
+        kube.make_map(settings.state_map, data)
+    view = look(settings, kube)
+    assert view.record is None
+    assert view.api_error is not None
+
+
+def test_who_answers_at_an_old_address_is_not_the_member(settings: Settings, kube: FakeKube, network: Network) -> None:
+    kube.make_map(settings.state_map)
+    kube.sets, kube.found_pods = {settings.node_set: 3}, [pod("n-galera-1", "10.0.0.2")]
+    network.up = {"10.0.0.2": "n-galera-2"}
+    assert contacts(look(settings, kube))["n-galera-1"] == "silent"
+
+
+UNSCHEDULED = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]
+PULLING = [{"name": "agent", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]
+CREATING = [{"name": "agent", "state": {"waiting": {"reason": "PodInitializing"}}}]
+
+
+@pytest.mark.parametrize(
+    ("found", "note"),
+    [
+        (pod("p", None, phase="Pending", conditions=UNSCHEDULED), "not scheduled: 0/3 nodes are available"),
+        (pod("p", "10.0.0.1", phase="Pending", initContainerStatuses=PULLING), "container agent: ImagePullBackOff"),
+        (pod("p", "10.0.0.1", containerStatuses=PULLING), "container agent: ImagePullBackOff"),
+        (pod("p", "10.0.0.1", phase="Pending", initContainerStatuses=CREATING), "the pod is Pending"),
+        (pod("p", "10.0.0.1"), ""),
+        (
+            {"metadata": {"name": "p", "deletionTimestamp": "now"}, "status": {"phase": "Running"}},
+            "the pod is being deleted",
+        ),
+        ({}, "the pod is unknown"),
+    ],
+)
+def test_pod_note(found: dict[str, Any], note: str) -> None:
+    assert pod_note(found) == note

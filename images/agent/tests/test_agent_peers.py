@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Members as they answer over HTTP: answering, absent, silent; and what of an answer counts as evidence."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from galera_agent import web
+from galera_agent.datadir import Evidence
+from galera_agent.decide import Contact, Member
+from galera_agent.peers import Answer, Peers, ask, member
+from galera_agent.state import State
+from galera_agent.wsrep import parse
+
+A = "aaaaaaaa-0000-4000-8000-00000000000a"
+PRESENT = {"data": "present", "uuid": A, "seqno": 7}
+
+
+def status(phase: str, evidence: Any = None, age: float | None = None, **wsrep: Any) -> dict[str, Any]:
+    said = {"cluster_status": "Primary", "local_state": 4, "cluster_state_uuid": A, "cluster_size": 3, **wsrep}
+    return {
+        "pod": "n-1",
+        "phase": phase,
+        "reason": "so",
+        "evidence": evidence if evidence is not None else {"data": "unknown", "uuid": None, "seqno": None},
+        "wsrep": said if age is not None else None,
+        "age_seconds": age,
+    }
+
+
+def judge(said: dict[str, Any]) -> Member:
+    return member("n-1", False, 1, Answer(said))
+
+
+@pytest.mark.parametrize(
+    ("said", "stopped", "starting", "live", "primary"),
+    [
+        (status("waiting", PRESENT), True, False, False, None),
+        (status("refused", PRESENT), True, False, False, None),
+        (status("starting"), False, True, False, None),
+        (status("initialising"), False, False, False, None),
+        (status("stopped"), False, False, False, None),
+        (status("running", PRESENT, 0.2), False, False, False, A),
+        (status("running", PRESENT, 0.2, local_state=2), False, False, False, A),
+        (status("running", PRESENT, 0.2, local_state=1), False, True, False, None),
+        (status("running", PRESENT, 0.2, cluster_status="non-Primary"), False, False, True, None),
+        # An answer of the server that is a second old says nothing about now.
+        (status("running", PRESENT, 1.0), False, True, False, None),
+        (status("running", PRESENT, 1.0, cluster_status="non-Primary"), False, True, False, None),
+        (status("stopped", PRESENT, 0.2), False, False, False, None),
+    ],
+)
+def test_phases(said: dict[str, Any], stopped: bool, starting: bool, live: bool, primary: str | None) -> None:
+    found = judge(said)
+    assert (found.contact, found.stopped, found.starting, found.live, found.primary) == (
+        Contact.ANSWERS,
+        stopped,
+        starting,
+        live,
+        primary,
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "evidence"),
+    [
+        (PRESENT, Evidence("present", A, 7)),
+        ({"data": "empty", "uuid": None, "seqno": None}, Evidence("empty")),
+        ({"data": "partial", "uuid": A, "seqno": None, "note": "torso"}, Evidence("partial", A, None, "torso")),
+        ({"data": "present", "uuid": A, "seqno": -1}, Evidence("present", A)),
+        ({"data": "present", "uuid": None, "seqno": 7}, Evidence("present")),
+        ({"data": "present", "uuid": A, "seqno": "7"}, Evidence("present", A)),
+        (
+            {"data": "unknown", "uuid": A, "seqno": None, "note": "disk full"},
+            Evidence("unknown", None, None, "disk full"),
+        ),
+        ({"data": "perhaps"}, Evidence("unknown")),
+        ("present", Evidence("unknown")),
+    ],
+)
+def test_evidence(raw: Any, evidence: Evidence) -> None:
+    assert judge(status("waiting", raw)).evidence == evidence
+
+
+@pytest.mark.parametrize(
+    ("answer", "absent", "note", "contact", "says"),
+    [
+        (Answer(None, "timed out"), "", "", Contact.SILENT, "timed out"),
+        (Answer(None, "timed out"), "", "not scheduled", Contact.SILENT, "not scheduled"),
+        (Answer(None, "timed out"), "no such set", "", Contact.ABSENT, "no such set"),
+        (Answer({**status("waiting"), "pod": "n-9"}), "", "", Contact.SILENT, "n-9 answers at its address"),
+    ],
+)
+def test_who_does_not_answer(answer: Answer, absent: str, note: str, contact: Contact, says: str) -> None:
+    found = member("n-1", False, 1, answer, absent, note)
+    assert (found.contact, found.note) == (contact, says)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """An agent's web server with a node that is Synced."""
+    state = State(lambda _: None)
+    rows = {"wsrep_cluster_status": "Primary", "wsrep_connected": "ON", "wsrep_local_state": "4"}
+    state.heard(parse({**rows, "wsrep_cluster_state_uuid": A, "wsrep_cluster_size": "2"}), "11.8.6", "", True)
+    server = web.Server(("127.0.0.1", 0), state, "n-1", "node")
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_real_answer_is_understood(port: int) -> None:
+    found = member("n-1", False, 1, ask("127.0.0.1", port))
+    assert (found.contact, found.primary, found.size) == (Contact.ANSWERS, A, 2)
+
+
+def test_one_that_hangs_does_not_hold_up_the_others(port: int) -> None:
+    peers = Peers(port)
+    with socket.socket() as deaf:
+        # It accepts the connection (in the kernel) and never answers.
+        deaf.bind(("127.0.0.2", port))
+        deaf.listen(8)
+        for _ in range(2):
+            answers = peers.ask_all({"n-1": "127.0.0.1", "n-2": "127.0.0.2"})
+            assert answers["n-1"].status is not None
+            assert answers["n-2"].status is None
+
+
+def test_nobody_at_the_port() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    answer = ask("127.0.0.1", port)
+    assert answer.status is None
+    assert "does not answer" in answer.problem
+
+
+def test_a_name_that_does_not_exist() -> None:
+    answer = ask("no-such-host.invalid", 9200)
+    assert answer.status is None
+    assert "no-such-host.invalid" in answer.problem

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record: written once for the cluster, and for each pod only what has reached its disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from agent_fakes import Clock, FakeKube
+from galera_agent.decide import Record
+from galera_agent.kube import ApiError
+from galera_agent.record import EVERY_SECONDS, SETTLED_SECONDS, Recorder, parse
+from galera_agent.wsrep import Status
+from galera_agent.wsrep import parse as parse_rows
+
+A = "aaaaaaaa-0000-4000-8000-00000000000a"
+B = "bbbbbbbb-0000-4000-8000-00000000000b"
+
+
+def status(seqno: int, uuid: str = A, state: str = "Synced") -> Status:
+    rows = {"wsrep_cluster_state_uuid": uuid, "wsrep_last_committed": str(seqno), "wsrep_local_state_comment": state}
+    return parse_rows(rows)
+
+
+def entry(uuid: str, **more: object) -> str:
+    return json.dumps({"uuid": uuid, "time": "2026-11-21T07:00:00Z", **more})
+
+
+@pytest.mark.parametrize(
+    ("data", "record"),
+    [
+        ({}, None),
+        ({"n-0": entry(A, seqno=4)}, None),
+        ({"cluster": entry(A)}, Record(A)),
+        (
+            {"cluster": entry(A), "n-1": entry(A, seqno=7), "n-0": entry(A, seqno=4)},
+            Record(A, (("n-0", 4), ("n-1", 7))),
+        ),
+        ({"cluster": entry(A), "n-0": entry(B, seqno=4)}, Record(A)),
+    ],
+)
+def test_parse(data: dict[str, str], record: Record | None) -> None:
+    assert parse(data) == record
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"x"', '{"uuid": "x", "seqno": "many"}'])
+@pytest.mark.parametrize("key", ["cluster", "n-0"])
+def test_a_broken_record_is_not_taken_for_none(key: str, text: str) -> None:
+    with pytest.raises(ValueError, match=f"unreadable entry '{key}'"):
+        parse({"cluster": entry(A), key: text})
+
+
+@pytest.fixture
+def recorder(kube: FakeKube, clock: Clock) -> Recorder:
+    kube.make_map("state")
+    return Recorder(kube, "state", "n-0", clock)
+
+
+def test_the_cluster_is_written_once(kube: FakeKube, recorder: Recorder, clock: Clock) -> None:
+    assert recorder.update(status(1)) is None
+    assert recorder.update(status(1)) is None
+    assert [list(patch) for patch in kube.patches] == [["cluster"]]
+    assert json.loads(kube.maps["state"]["data"]["cluster"])["uuid"] == A
+    assert Recorder(kube, "state", "n-1", clock).update(status(1)) is None
+    assert len(kube.patches) == 1
+
+
+def test_another_cluster_never_overwrites_it(kube: FakeKube, recorder: Recorder) -> None:
+    recorder.update(status(1))
+    before = json.dumps(kube.maps)
+    assert f"the running cluster is {B}" in str(recorder.update(status(9, B)))
+    assert json.dumps(kube.maps) == before
+
+
+def test_two_writers_at_once_do_not_overwrite_each_other(kube: FakeKube, clock: Clock) -> None:
+    kube.make_map("state")
+    stale = kube.config_map("state")
+    Recorder(kube, "state", "n-0", clock).update(status(1))
+    late = Recorder(kube, "state", "n-1", clock)
+    fresh, kube.config_map = kube.config_map, lambda name: stale
+    with pytest.raises(ApiError, match="modified"):
+        late.update(status(1, B))
+    kube.config_map = fresh
+    assert json.loads(kube.maps["state"]["data"]["cluster"])["uuid"] == A
+
+
+def test_without_its_map_it_says_so(kube: FakeKube, clock: Clock) -> None:
+    with pytest.raises(ApiError, match="ConfigMap state does not exist"):
+        Recorder(kube, "state", "n-0", clock).update(status(1))
+
+
+def test_no_uuid_is_no_record(kube: FakeKube, recorder: Recorder) -> None:
+    assert recorder.update(status(1, "")) is None
+    assert kube.patches == []
+
+
+def _written(kube: FakeKube) -> list[int]:
+    return [json.loads(patch["n-0"])["seqno"] for patch in kube.patches if "n-0" in patch]
+
+
+def test_only_what_has_reached_the_disk_is_recorded(kube: FakeKube, recorder: Recorder, clock: Clock) -> None:
+    for seqno in range(20):
+        recorder.update(status(seqno))
+        clock.now += 0.5
+    assert _written(kube)[0] == 0
+    clock.now += SETTLED_SECONDS
+    recorder.update(replace(status(99), local_state_comment="Donor/Desynced"))
+    assert _written(kube)[-1] == 19
+
+
+def test_a_moving_seqno_is_written_once_a_minute(kube: FakeKube, recorder: Recorder, clock: Clock) -> None:
+    start = clock.now
+    for tenth in range(int(10 * (EVERY_SECONDS * 2 + 10))):
+        clock.now = start + tenth / 10
+        recorder.update(status(tenth))
+    assert len(_written(kube)) == 3
+    assert sorted(_written(kube)) == _written(kube)
+
+
+def test_an_idle_cluster_writes_nothing(kube: FakeKube, recorder: Recorder, clock: Clock) -> None:
+    for _ in range(1000):
+        recorder.update(status(5))
+        clock.now += 1
+    assert _written(kube) == [5]

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The start script, run by a real bash against a real agent.sock, with stand-ins for socat and MariaDB's programs."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from galera_agent import __main__ as program
+from galera_agent import door
+
+SCRIPTS = Path(program.__file__).parent
+SOCAT = """
+import socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(sys.argv[-1].removeprefix("UNIX-CONNECT:"))
+connection.sendall(sys.stdin.buffer.read())
+connection.shutdown(socket.SHUT_WR)
+while part := connection.recv(4096):
+    sys.stdout.buffer.write(part)
+"""
+MARIADBD = """
+import os, sys
+if "--wsrep-recover" in sys.argv:
+    print("2026-11-21  7:07:18 0 [Note] WSREP: Recovered position: uuid:7", file=sys.stderr)
+    sys.exit(int(os.environ.get("RECOVER_EXIT", "0")))
+print("\\n".join(["started", os.environ["BASH_ENV"], *sys.argv[1:]]))
+"""
+INSTALL_DB = """
+import os, pathlib, sys
+options = dict(one.split("=", 1) for one in sys.argv[1:] if "=" in one)
+target = pathlib.Path(options["--datadir"])
+target.mkdir()
+(target / "half").write_text("")
+print("ERROR: 28  No space left on device")
+if os.environ.get("INSTALL_EXIT"):
+    sys.exit(1)
+(target / "half").rename(target / "ibdata1")
+(target / "sql").write_text(pathlib.Path(options["--extra-file"]).read_text())
+"""
+
+
+class Stage:
+    """A pod of directories: the script runs in it, the test plays the agent."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.requests = root, queue.Queue[tuple[str, str, door.Caller]]()
+        for name in ("bin", "run", "volume/data", "tmp"):
+            (root / name).mkdir(parents=True)
+        for name, text in (("socat", SOCAT), ("mariadbd", MARIADBD), ("mariadb-install-db", INSTALL_DB)):
+            (root / "bin" / name).write_text(f"#!{sys.executable}\n{text}")
+            (root / "bin" / name).chmod(0o755)
+        (root / "galera.cnf").write_text("[mariadb]\nwsrep_provider=/usr/lib/galera/libgalera_smm.so\n")
+        program.install_scripts(root / "run")
+        self.env = {
+            "PATH": f"{root / 'bin'}:{os.environ['PATH']}",
+            "GALERA_CNF": str(root / "galera.cnf"),
+            "GALERA_DATADIR": str(root / "volume/data"),
+            "GALERA_RUNDIR": str(root / "run"),
+            "TMPDIR": str(root / "tmp"),
+        }
+        self.process: subprocess.Popen[str] | None = None
+
+    def listen(self) -> None:
+        door.listen(self.root / "run/agent.sock", lambda *request: self.requests.put(request))
+
+    def start(self, **env: str) -> None:
+        command = ["bash", str(self.root / "run/start.sh")]
+        self.process = subprocess.Popen(command, env={**self.env, **env}, stdout=subprocess.PIPE, text=True)
+
+    def asked(self) -> tuple[str, str, door.Caller]:
+        return self.requests.get(timeout=20)
+
+    def output(self) -> str:
+        assert self.process is not None
+        return self.process.communicate(timeout=20)[0]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    found = Stage(tmp_path)
+    yield found
+    if found.process is not None and found.process.poll() is None:
+        found.process.kill()
+        found.process.wait()
+
+
+def test_arguments_arrive_as_they_were_sent(stage: Stage) -> None:
+    stage.listen()
+    stage.start()
+    word, _, caller = stage.asked()
+    assert word == "start"
+    caller.answer(["exec", "--a=with space", "--b=$(touch /nowhere);`id`", "--c='\"", "--d=*", ""])
+    assert stage.output().splitlines() == [
+        "started",
+        str(stage.root / "run/sst_env.sh"),
+        "--a=with space",
+        "--b=$(touch /nowhere);`id`",
+        "--c='\"",
+        "--d=*",
+        "",
+    ]
+
+
+def test_recovery_is_reported_with_its_log(stage: Stage) -> None:
+    stage.listen()
+    stage.start(RECOVER_EXIT="1")
+    stage.asked()[2].answer(["recover"])
+    word, text, caller = stage.asked()
+    assert word == "recovered"
+    assert text.splitlines()[0] == "1"
+    assert "Recovered position: uuid:7" in text
+    caller.answer(["exec"])
+    assert stage.output().startswith("started")
+
+
+def test_the_first_data_directory_appears_whole(stage: Stage) -> None:
+    stage.listen()
+    (stage.root / "volume/data/galera.cache").write_text("left over")
+    sql = stage.root / "run/init.sql"
+    sql.write_text("SELECT 1;\n")
+    stage.start()
+    stage.asked()[2].answer(["initialise", str(sql)])
+    word, _, caller = stage.asked()
+    assert word == "initialised"
+    assert sorted(entry.name for entry in (stage.root / "volume/data").iterdir()) == ["ibdata1", "sql"]
+    assert (stage.root / "volume/data/sql").read_text() == "SELECT 1;\n"
+    assert not sql.exists()
+    assert not (stage.root / "volume/data.new").exists()
+    caller.answer(["exec"])
+    stage.output()
+
+
+def test_a_failed_initialisation_leaves_no_data_and_no_sql(stage: Stage) -> None:
+    stage.listen()
+    sql = stage.root / "run/init.sql"
+    sql.write_text("SELECT 1;\n")
+    stage.start(INSTALL_EXIT="1")
+    stage.asked()[2].answer(["initialise", str(sql)])
+    word, text, caller = stage.asked()
+    assert word == "failed"
+    assert "No space left on device" in text
+    assert list((stage.root / "volume/data").iterdir()) == []
+    assert not sql.exists()
+    caller.answer(["again"])
+    assert stage.asked()[0] == "start"
+
+
+def test_the_torso_of_a_killed_initialisation_is_removed(stage: Stage) -> None:
+    shutil.copytree(stage.root / "bin", stage.root / "volume/data.new")
+    stage.listen()
+    stage.start()
+    stage.asked()
+    assert [entry.name for entry in (stage.root / "volume").iterdir()] == ["data"]
+
+
+def test_an_agent_that_dies_is_asked_again_from_the_start(stage: Stage) -> None:
+    stage.listen()
+    stage.start()
+    stage.asked()[2].answer(["recover"])
+    word, _, caller = stage.asked()
+    assert word == "recovered"
+    caller.close()
+    word, _, caller = stage.asked()
+    assert word == "start"
+    caller.answer(["exec", "--x"])
+    assert stage.output().splitlines()[-1] == "--x"
+
+
+def test_an_agent_that_is_not_there_yet_is_waited_for(stage: Stage) -> None:
+    stage.start()
+    stage.listen()
+    stage.asked()[2].answer(["exec"])
+    assert stage.output().startswith("started")
+
+
+def test_an_answer_cut_short_is_not_obeyed(stage: Stage) -> None:
+    stage.listen()
+    stage.start()
+    caller = stage.asked()[2]
+    caller._connection.sendall(b"exec\0--half")
+    caller.close()
+    word, _, caller = stage.asked()
+    assert word == "start"
+    caller.answer(["exec", "--whole"])
+    assert stage.output().splitlines()[-1] == "--whole"
+
+
+def test_a_stop_is_obeyed_while_it_waits(stage: Stage) -> None:
+    stage.listen()
+    stage.start()
+    caller = stage.asked()[2]
+    assert stage.process is not None
+    stage.process.send_signal(signal.SIGTERM)
+    assert stage.process.wait(timeout=20) == 143
+    assert stage.output() == ""
+    caller.answer(["exec"])
+    assert caller.gone()
+
+
+def test_only_the_donors_ten_seconds_are_left_out(stage: Stage) -> None:
+    """The stand-in for sleep says how long it was told to sleep."""
+    (stage.root / "bin/sleep").write_text('#!/bin/sh\necho "slept $1"\n')
+    (stage.root / "bin/sleep").chmod(0o755)
+    text = "#!/usr/bin/env bash\nset -ue\nWSREP_SST_OPT_ROLE=$2\nsleep 10\nsleep 0.2\nsleep 1\n"
+    for name in ("wsrep_sst_mariabackup", "wsrep_sst_rsync"):
+        (stage.root / "bin" / name).write_text(text)
+        (stage.root / "bin" / name).chmod(0o755)
+
+    def run(name: str, role: str) -> list[str]:
+        # As the server does it: through sh, with the role as an argument.
+        env = {**stage.env, "BASH_ENV": str(stage.root / "run/sst_env.sh")}
+        return subprocess.check_output(["sh", "-c", f"{name} --role '{role}'"], env=env, text=True).splitlines()
+
+    everything = ["slept 10", "slept 0.2", "slept 1"]
+    assert run("wsrep_sst_mariabackup", "donor") == everything[1:]
+    assert run("wsrep_sst_mariabackup", "joiner") == everything
+    assert run("wsrep_sst_rsync", "donor") == everything
+
+
+@pytest.mark.parametrize(
+    ("role", "given", "run"),
+    [
+        ("donor", "-u stdio TCP:10.0.0.1:4444,retry=300", "-t 60 stdio TCP:10.0.0.1:4444,retry=300"),
+        ("joiner", "-u TCP-LISTEN:4444,reuseaddr stdio", "-u TCP-LISTEN:4444,reuseaddr stdio"),
+        ("donor", "-V", "-V"),
+    ],
+)
+def test_a_stream_of_the_donor_ends_when_the_joiner_has_closed_it(
+    stage: Stage, role: str, given: str, run: str
+) -> None:
+    (stage.root / "bin/socat").unlink(missing_ok=True)
+    for name, text in (
+        ("socat", '#!/bin/sh\necho "$*"\n'),
+        ("wsrep_sst_mariabackup", f"#!/usr/bin/env bash\nset -ue\nWSREP_SST_OPT_ROLE=$2\ntrue | socat {given}\n"),
+    ):
+        (stage.root / "bin" / name).write_text(text)
+        (stage.root / "bin" / name).chmod(0o755)
+    env = {**stage.env, "BASH_ENV": str(stage.root / "run/sst_env.sh")}
+    said = subprocess.check_output(["sh", "-c", f"wsrep_sst_mariabackup --role {role}"], env=env, text=True)
+    assert said.strip() == run
+
+
+def test_the_process_number_of_a_killed_state_transfer_is_forgotten(stage: Stage) -> None:
+    stage.listen()
+    left = stage.root / "volume/data/wsrep_sst.pid"
+    left.write_text("1\n")
+    stage.start()
+    stage.asked()[2].answer(["exec", "--x"])
+    assert stage.process is not None
+    assert stage.process.wait(timeout=20) == 0
+    assert not left.exists()
+
+
+def test_draining_without_an_agent_holds_nothing_up(stage: Stage) -> None:
+    subprocess.run(["bash", str(SCRIPTS / "drain.sh")], env=stage.env, check=True, timeout=20)

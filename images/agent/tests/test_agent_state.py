@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The phases of a pod, its health, and what /status says in each of them."""
+
+from __future__ import annotations
+
+import pytest
+from agent_fakes import Clock
+from galera_agent.datadir import Evidence
+from galera_agent.state import LIVE_SECONDS, State, report
+from galera_agent.wsrep import Status, parse
+
+A = "aaaaaaaa-0000-4000-8000-00000000000a"
+SYNCED = parse(
+    {
+        "wsrep_cluster_status": "Primary",
+        "wsrep_connected": "ON",
+        "wsrep_ready": "ON",
+        "wsrep_local_state": "4",
+        "wsrep_local_state_comment": "Synced",
+        "wsrep_cluster_size": "3",
+        "wsrep_cluster_state_uuid": A,
+        "wsrep_last_committed": "41",
+    }
+)
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def state(lines: list[str], clock: Clock) -> State:
+    return State(lines.append, clock)
+
+
+def running(state: State, status: Status = SYNCED) -> None:
+    state.heard(status, "11.8.6", "", True)
+
+
+def show(state: State, clock: Clock) -> dict[str, object]:
+    return report(state.now, state.age(state.now), "n-0", "node")
+
+
+def test_at_first_nothing_is_known(state: State, clock: Clock) -> None:
+    shown = show(state, clock)
+    assert (shown["phase"], shown["wsrep"], shown["age_seconds"]) == ("stopped", None, None)
+    assert shown["evidence"] == {"data": "unknown", "uuid": None, "seqno": None}
+    assert "stopped" in str(state.not_ready())
+    assert state.dead() is None
+
+
+def test_a_running_server_speaks_for_itself(state: State, clock: Clock) -> None:
+    running(state)
+    clock.now += 0.25
+    shown = show(state, clock)
+    assert (shown["phase"], shown["reason"]) == ("running", "Synced in a primary component of 3")
+    assert shown["evidence"] == {"data": "present", "uuid": A, "seqno": 41}
+    assert (shown["age_seconds"], shown["server_version"], shown["agent_version"]) == (0.25, "11.8.6", "1.0.0")
+    assert state.not_ready() is None
+
+
+def test_silence_takes_the_pod_out_within_a_second(state: State, clock: Clock) -> None:
+    running(state)
+    clock.now += 1
+    assert "has not answered for 1.0 s" in str(state.not_ready())
+
+
+def test_evidence_ends_when_the_server_is_told_to_start(state: State, clock: Clock) -> None:
+    state.begin()
+    state.testify(Evidence("present", A, 40))
+    state.set("waiting", "waits")
+    assert show(state, clock)["evidence"] == {"data": "present", "uuid": A, "seqno": 40}
+    state.executed("joins")
+    assert show(state, clock)["evidence"] == {
+        "data": "unknown",
+        "uuid": None,
+        "seqno": None,
+        "note": "its server is starting",
+    }
+
+
+def test_a_new_start_forgets_the_old_server(state: State, clock: Clock) -> None:
+    running(state)
+    state.drain()
+    state.begin()
+    shown = show(state, clock)
+    assert (shown["phase"], shown["wsrep"], shown["age_seconds"], shown["server_version"]) == (
+        "starting",
+        None,
+        None,
+        None,
+    )
+    assert "draining" not in str(state.not_ready())
+
+
+@pytest.mark.parametrize("phase", ["waiting", "refused", "initialising"])
+def test_a_late_answer_of_the_old_server_counts_for_nothing(state: State, phase: str) -> None:
+    state.begin()
+    state.set(phase, "why")
+    running(state)
+    assert (state.now.phase, state.now.wsrep) == (phase, None)
+
+
+def test_a_dead_server_is_told_from_a_hanging_one(state: State) -> None:
+    running(state)
+    state.heard(None, None, "timed out", True)
+    assert (state.now.phase, state.now.reason) == ("running", "mariadbd does not answer: timed out")
+    assert state.now.wsrep is None
+    assert state.not_ready() == "mariadbd does not answer"
+    state.heard(None, None, "Connection refused", False)
+    assert (state.now.phase, state.now.wsrep) == ("stopped", None)
+
+
+def test_draining_takes_the_pod_out_at_once_and_for_good(state: State) -> None:
+    running(state)
+    state.drain()
+    running(state)
+    assert "draining" in str(state.not_ready())
+    assert "draining" in state.now.reason
+
+
+def test_only_a_server_that_ran_and_is_silent_is_dead(state: State, clock: Clock) -> None:
+    running(state)
+    clock.now += LIVE_SECONDS - 1
+    assert state.dead() is None
+    clock.now += 1
+    assert "has not answered for 60 s" in str(state.dead())
+
+
+@pytest.mark.parametrize("phase", ["waiting", "refused", "initialising", "starting", "stopped"])
+def test_no_start_and_no_transfer_is_ever_dead(state: State, clock: Clock, phase: str) -> None:
+    running(state)
+    state.begin()
+    state.set(phase, "takes an hour")
+    clock.now += 3600
+    assert state.dead() is None
+
+
+def test_each_change_is_one_line(state: State, lines: list[str]) -> None:
+    running(state)
+    running(state)
+    state.heard(None, None, "timed out", True)
+    running(state)
+    assert lines == [
+        "running: Synced in a primary component of 3",
+        "running: mariadbd does not answer: timed out",
+        "running: Synced in a primary component of 3",
+    ]

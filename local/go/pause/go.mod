@@ -1,0 +1,3 @@
+module stateful.galera/local/pause
+
+go 1.26.0

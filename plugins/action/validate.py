@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action stateful.galera.validate: checks the inventory variables of a cluster in the process of the play."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleValueOmittedError
+from ansible.plugins.action import ActionBase
+from ansible_collections.stateful.galera.plugins.plugin_utils._inventory import PREFIX, check
+
+_ROLES = Path(__file__).parents[2] / "roles"
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_bytes(), Loader=_LOADER) or {}  # a safe loader either way
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """Return the options of all entry points of an argument spec file, by name. Raises OSError and YAMLError."""
+    specs = _read(path)["argument_specs"].values()
+    return {name: option for spec in specs for name, option in spec.get("options", {}).items()}
+
+
+def read_spec(roles: Path = _ROLES) -> tuple[dict[str, Any], set[str]]:
+    """Return the options of the role galera, and the names of the variables that only other roles have."""
+    options = read_options(roles / "galera" / "meta" / "argument_specs.yml")
+    others = {name for path in roles.glob("galera_*/meta/argument_specs.yml") for name in read_options(path)}
+    others |= {name for path in roles.glob("galera_*/defaults/main.yml") for name in _read(path)}
+    return options, others - set(options)
+
+
+class ActionModule(ActionBase):
+    """Checks variables; runs no module and needs no connection."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what is wrong with the variables as one message, one line a problem, or that nothing is."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        self.validate_argument_spec(argument_spec={})
+        try:
+            options, others = read_spec()
+        except (OSError, yaml.YAMLError) as error:
+            raise AnsibleActionFail(f"cannot read the list of variables of the collection: {error}") from error
+        names = [name for name in task_vars or {} if name.startswith(PREFIX) and name not in others]
+        values, broken = self._templated(names, task_vars or {})
+        found, warnings = check(values, options)
+        errors = [*broken.values(), *(line for line in found if line.split(" ")[0] not in broken)]
+        result.update(changed=False, warnings=warnings)
+        if errors:
+            result.update(failed=True, msg="\n".join(sorted(errors)))
+        return result
+
+    def _templated(self, names: list[str], task_vars: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the values of the variables, and a line for each whose template cannot be evaluated, both by name."""
+        values: dict[str, Any] = {}
+        broken: dict[str, str] = {}
+        for name in names:
+            try:
+                values[name] = self._templar.template(task_vars[name])
+            except AnsibleValueOmittedError:
+                continue
+            except AnsibleError as error:
+                reason = str(error).splitlines()[0].rstrip(".")
+                broken[name] = f"{name} cannot be evaluated: {reason}."
+        return values, broken

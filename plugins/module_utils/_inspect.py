@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""What a run of `cluster` asks the API server before it changes something: rights, nodes, storage classes, ports."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing as t
+
+from ansible_collections.stateful.galera.plugins.module_utils import _preflight
+from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError
+from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
+
+if t.TYPE_CHECKING:
+    from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
+    from ansible_collections.stateful.galera.plugins.module_utils._survey import Found, Plan, Wanted
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """problems forbid the run; left_out: kind and name of documents that it does without, each with a warning."""
+
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    left_out: frozenset[tuple[str, str]] = frozenset()
+
+
+def inspect(client: Client, wanted: Wanted, found: Found, plan: Plan) -> Findings:
+    """Ask what the plan needs. Raises GaleraError when the server does not say."""
+    checks: list[t.Callable[[], Findings]] = [functools.partial(_check_rights, client, wanted, found, plan)]
+    key = ("StatefulSet", wanted.names.nodes)
+    live_nodes = found.live.get(key)
+    pods_come = live_nodes is None or int(live_nodes["spec"].get("replicas", 1)) < wanted.size
+    if pods_come and any(each.key == key for each in plan.changes):
+        checks.append(functools.partial(_check_nodes, client, wanted))
+    claiming = ("PersistentVolumeClaim", "StatefulSet")
+    claims_come = any(each.kind.kind in claiming and each.key not in found.live for each in plan.changes)
+    if claims_come and (wanted.storage_classes or wanted.require_default_storage_class):
+        checks.append(functools.partial(_check_storage_classes, client, wanted))
+    if wanted.node_port is not None and not _has_port(found, wanted):
+        checks.append(functools.partial(_check_port, client, wanted, found))
+    findings = client.all_of(checks)
+    return Findings(
+        problems=tuple(problem for each in findings for problem in each.problems),
+        warnings=tuple(warning for each in findings for warning in each.warnings),
+        left_out=frozenset(key for each in findings for key in each.left_out),
+    )
+
+
+def _unread(error: ApiError, what: str) -> Findings:
+    """Objects of the whole cluster may be closed to us: then the scheduler or the provisioner says it, only later."""
+    if error.status != 403:
+        raise error
+    return Findings(warnings=(f"{what} could not be checked: {error}.",))
+
+
+def _check_nodes(client: Client, wanted: Wanted) -> Findings:
+    try:
+        nodes = client.list_all(KINDS["Node"])
+    except ApiError as error:
+        return _unread(error, "The Kubernetes nodes")
+    problems = _preflight.check_nodes(nodes, wanted.size, wanted.node_selector, wanted.tolerations)
+    return Findings(problems=tuple(problems))
+
+
+def _check_storage_classes(client: Client, wanted: Wanted) -> Findings:
+    try:
+        classes = client.list_all(KINDS["StorageClass"])
+    except ApiError as error:
+        return _unread(error, "The storage classes")
+    required = wanted.require_default_storage_class
+    return Findings(problems=tuple(_preflight.check_storage_classes(wanted.storage_classes, required, classes)))
+
+
+def _has_port(found: Found, wanted: Wanted) -> bool:
+    service = found.of("Service", wanted.node_port_service)
+    return service is not None and _preflight.port_owner([service], wanted.node_port or 0) is not None
+
+
+def _check_port(client: Client, wanted: Wanted, found: Found) -> Findings:
+    """Have the server try to give the port to a Service, without making one."""
+    port = wanted.node_port or 0
+    namespace = wanted.names.namespace if found.namespace is not None or not found.namespace_known else "default"
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"generateName": f"{wanted.names.nodes}-port-check-", "namespace": namespace},
+        "spec": {"type": "NodePort", "ports": [{"port": 3306, "nodePort": port}]},
+    }
+    try:
+        client.create(KINDS["Service"], service, namespace, dry_run=True)
+    except ApiError as error:
+        if error.status != 422:
+            return Findings()  # missing rights are told of elsewhere
+        said = error.said
+    else:
+        return Findings()
+    if "already allocated" not in said:
+        reason = said.rpartition("Invalid value: ")[2].rstrip(".")
+        return Findings(problems=(f"galera_cluster_nodeport={port} is not possible: {reason}.",))
+    try:
+        owner = _preflight.port_owner(client.list_all(KINDS["Service"]), port)
+    except ApiError:
+        owner = None
+    whose = f"the Service {owner[1]} in the namespace {owner[0]}" if owner else "another Service"
+    return Findings(problems=(f"galera_cluster_nodeport={port} is taken by {whose}: choose another port.",))
+
+
+def _check_rights(client: Client, wanted: Wanted, found: Found, plan: Plan) -> Findings:
+    """Rights that the run needs and the user lacks; the rules are asked at once, single rights only in doubt."""
+    names = wanted.names
+    inside, outside = _needed_rights(wanted, found, plan)
+    spec = {"namespace": names.namespace}
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": spec}
+    review = client.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body=body).json()
+    rules = (review.get("status") or {}).get("resourceRules") or []
+    doubtful = sorted({right for right in inside if not _preflight.allows(rules, right)})
+    questions = [(right, names.namespace) for right in doubtful] + [(right, "") for right in sorted(set(outside))]
+    allowed = client.all_of([functools.partial(_may, client, right, where) for right, where in questions])
+    missing: dict[str, list[_preflight.Right]] = {names.namespace: [], "": []}
+    for kind, verb in found.denied:
+        missing[names.namespace if kind.namespaced else ""].append(_preflight.Right.on(kind, verb))
+    for (right, where), yes in zip(questions, allowed, strict=True):
+        if not yes:
+            missing[where].append(right)
+    return _missing_rights(client, missing, names.namespace)
+
+
+def _missing_rights(client: Client, missing: dict[str, list[_preflight.Right]], namespace: str) -> Findings:
+    """missing: rights by namespace, "" for the whole cluster."""
+    warnings: tuple[str, ...] = ()
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    label = _preflight.Right.on(KINDS["Namespace"], "patch", namespace)
+    if label in missing[""] and _preflight.Right.on(KINDS["Namespace"], "create") not in missing[""]:
+        # a namespace is often another team's; the cluster lives in it as it is
+        missing[""].remove(label)
+        left_out = frozenset({("Namespace", namespace)})
+        warnings = (f"There is no right to patch the namespace {namespace}: it is left as it is.",)
+    user = _who(client) if any(missing.values()) else ""
+    problems = [_preflight.rights_problem(rights, user, where) for where, rights in missing.items() if rights]
+    return Findings(tuple(problems), warnings, left_out)
+
+
+def _needed_rights(wanted: Wanted, found: Found, plan: Plan) -> tuple[list[_preflight.Right], list[_preflight.Right]]:
+    """Rights in the namespace and rights in the whole cluster."""
+    with_seed = any(document.phase == "seed" for document in wanted.documents)
+    inside = _preflight.run_rights(with_seed)
+    outside: list[_preflight.Right] = []
+    for document in plan.changes:
+        verbs = ["patch"] if document.key in found.live else ["create", "patch"]
+        rights = [_preflight.Right.on(document.kind, verb, document.name if verb != "create" else "") for verb in verbs]
+        (inside if document.kind.namespaced else outside).extend(rights)
+    if plan.passwords.data is not None:
+        exists = found.of("Secret", wanted.names.secret) is not None
+        inside.append(_preflight.Right.on(KINDS["Secret"], "patch" if exists else "create"))
+    inside += [_preflight.Right.on(KINDS["Service"], "delete", each["metadata"]["name"]) for each in plan.removals]
+    return inside, outside
+
+
+def _may(client: Client, right: _preflight.Right, namespace: str) -> bool:
+    resource, _slash, subresource = right.resource.partition("/")
+    attributes = {
+        "group": right.group,
+        "resource": resource,
+        "subresource": subresource,
+        "verb": right.verb,
+        "name": right.name,
+        "namespace": namespace,
+    }
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
+    }
+    answer = client.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body).json()
+    return bool((answer.get("status") or {}).get("allowed"))
+
+
+def _who(client: Client) -> str:
+    """Whom the API server takes us for."""
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        review = client.ask("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=body).json()
+    except GaleraError:
+        return "of this connection"
+    return str((review.get("status") or {}).get("userInfo", {}).get("username", "of this connection"))

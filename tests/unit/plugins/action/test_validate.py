@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action as plays use it: real ansible-playbook runs with real inventories."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.stateful.galera.plugins.action.validate import read_spec
+
+ROOT = Path(__file__).resolve().parents[4]
+PLAY = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - stateful.galera.validate:
+"""
+HOSTS = "\n[template_target]\nlocalhost ansible_connection=local\n"
+
+
+def play(folder: Path, inventory: str, *arguments: str, tasks: str = PLAY) -> tuple[int, str]:
+    """Return exit code and output of a play that checks an inventory."""
+    (folder / "ansible.cfg").touch()
+    (folder / "play.yml").write_text(tasks)
+    (folder / "galera.conf").write_text("[all:vars]\n" + inventory + HOSTS)
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "galera.conf", "play.yml", *arguments]
+    environment = os.environ | {
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv" / "collections"),
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "COLUMNS": "1000",
+    }
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check", "--diff"]])
+def test_right_variables_change_nothing(tmp_path: Path, arguments: list[str]) -> None:
+    code, output = play(tmp_path, "galera_cluster_name=demo\ngalera_cluster_size=3\n", *arguments)
+    assert code == 0
+    assert "ok=1    changed=0" in output
+    assert "WARNING" not in output
+
+
+def test_all_problems_are_one_message_without_passwords(tmp_path: Path) -> None:
+    inventory = """
+galera_cluster_name=Demo
+galera_cluster_sise=3
+galera_cluster_size=2.5
+galera_cluster_docker_image=11.10
+galera_cluster_volume_size=10Gi # thin
+galera_mysql_password=1e5
+galera_mysql_root_password={"a": "Fender2000"}
+"""
+    code, output = play(tmp_path, inventory, "-vvv")
+    assert code == 2
+    # in the order of their variables, a line each
+    places = [
+        output.index(line)
+        for line in (
+            "galera_cluster_docker_image is 11.1, but must be an image reference with its tag",
+            'galera_cluster_name is "Demo", but must be a DNS label',
+            "galera_cluster_sise is not a variable of this collection: did you mean galera_cluster_size?\n",
+            "galera_cluster_size is 2.5, but must be a whole number of nodes from 1 to 99.\n",
+            'galera_cluster_volume_size is "10Gi # thin", but must be a size',
+            "galera_mysql_password is a number (not shown), but must be text",
+            "galera_mysql_root_password is a dictionary (not shown), but must be text",
+        )
+    ]
+    assert places == sorted(places)
+    assert "Fender2000" not in output
+    assert "100000" not in output
+
+
+def test_a_warning_does_not_stop_the_play(tmp_path: Path) -> None:
+    code, output = play(tmp_path, "galera_cluster_name=demo\ngalera_cluster_size=2\n")
+    assert code == 0
+    assert "galera_cluster_size is 2: a cluster of fewer than 3 nodes stops serving when one node is lost." in output
+
+
+def test_a_variable_that_cannot_be_evaluated_is_named_beside_the_others(tmp_path: Path) -> None:
+    inventory = (
+        'galera_cluster_name="{{ nowhere }}"\ngalera_cluster_size=0\ngalera_mysql_user="{{ (1 / 0) | string }}"\n'
+    )
+    code, output = play(tmp_path, inventory)
+    assert code == 2
+    assert "galera_cluster_name cannot be evaluated: 'nowhere' is undefined.\n" in output
+    assert "galera_cluster_size is 0, but must be" in output
+    assert "galera_mysql_user cannot be evaluated: " in output
+    assert "galera_cluster_name is missing" not in output
+
+
+def test_templates_are_evaluated_and_omitted_variables_left_out(tmp_path: Path) -> None:
+    inventory = 'base=de\ngalera_cluster_name="{{ base }}mo"\ngalera_mysql_user="{{ omit }}"\n'
+    inventory += 'galera_cluster_mycnf={"max_connections": "{{ 2 * 250 }}"}\n'
+    assert play(tmp_path, inventory)[0] == 0
+
+
+def test_arguments_are_refused(tmp_path: Path) -> None:
+    code, output = play(tmp_path, "galera_cluster_name=demo\n", tasks=PLAY.rstrip() + " {name: demo}\n")
+    assert code == 2
+    assert "Unsupported parameters" in output
+
+
+def test_variables_of_other_roles_are_known_by_name(tmp_path: Path) -> None:
+    files = {
+        "galera/meta/argument_specs.yml": "argument_specs: {main: {options: {galera_a: {type: str}}}}",
+        "galera_more/meta/argument_specs.yml": "argument_specs: {main: {options: {galera_more_b: {type: str}}}, "
+        "other: {}}",
+        "galera_more/defaults/main.yml": "galera_a: x\ngalera_more_c: y\n",
+        "galera_none/defaults/main.yml": "---\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert read_spec(tmp_path) == ({"galera_a": {"type": "str"}}, {"galera_more_b", "galera_more_c"})

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.modules import wsrep_info
+from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
+from unit.plugins.modules.conftest import FakeModule
+
+FIXTURES = Path(__file__).parents[1] / "module_utils" / "fixtures"
+
+
+def _load(name: str) -> list[dict[str, Any]]:
+    return list(json.loads((FIXTURES / f"{name}.json").read_text()))
+
+
+def _fill(api: FakeKubernetes) -> None:
+    """A cluster as it was seen on a real Kubernetes."""
+    for manifest in (*_load("pods_healthy"), *_load("statefulsets_healthy")):
+        api.add(manifest)
+    for agent in _load("agents_healthy"):
+        api.agents[agent["pod"]] = agent
+
+
+def _run(api: FakeKubernetes, check: bool = False, **params: Any) -> dict[str, Any]:
+    common = {
+        "name": "lead",
+        "namespace": "lead",
+        "size": None,
+        "wait": False,
+        "wait_for": "healthy",
+        "wait_timeout": 0,
+    }
+    return wsrep_info.work(FakeModule({**api.auth, **common, **params}, check))
+
+
+def test_healthy_cluster(api: FakeKubernetes) -> None:
+    _fill(api)
+    result = _run(api)
+    assert result["changed"] is False
+    assert [row["name"] for row in result["nodes"]] == ["lead-galera-0", "lead-galera-1", "lead-galera-2"]
+    assert result["cluster"] == {
+        "verdict": "healthy",
+        "reason": "All 3 nodes are Synced in one Primary component.",
+        "size": 3,
+        "wanted": 3,
+        "uuid": "1a7ac90c-e57a-11f1-a434-cb576fa25710",
+        "ready": 3,
+        "seed": False,
+        "haproxy": 2,
+        "haproxy_ready": 2,
+    }
+    assert result["requests"] == len(api.requests) == 6
+
+
+@pytest.mark.parametrize("wait_for", ["healthy", "serving"])
+def test_wait_for_what_is_there_costs_no_more(api: FakeKubernetes, wait_for: str) -> None:
+    _fill(api)
+    assert _run(api, wait=True, wait_for=wait_for, size=3)["requests"] == 6
+
+
+def test_wait_until_the_last_node_is_synced(api: FakeKubernetes) -> None:
+    _fill(api)
+    synced = api.agents["lead-galera-2"]
+    api.agents["lead-galera-2"] = {
+        **synced,
+        "wsrep": None,
+        "age_seconds": None,
+        "phase": "starting",
+        "reason": "receives a copy",
+    }
+    asked = {"times": 0}
+
+    def joins(method: str, path: str) -> None:
+        asked["times"] += "lead-galera-2" in path
+        if asked["times"] == 3:
+            api.agents["lead-galera-2"] = synced
+
+    api.before = joins
+    assert _run(api, wait=True, wait_timeout=30, size=3)["cluster"]["verdict"] == "healthy"
+    assert asked["times"] == 3
+
+
+def test_time_is_up(api: FakeKubernetes) -> None:
+    _fill(api)
+    del api.agents["lead-galera-2"]
+    with pytest.raises(GaleraError) as error:
+        _run(api, wait=True, wait_timeout=0, size=3)
+    assert str(error.value) == (
+        "Waited 0 s for 3 nodes of the cluster lead to be Synced and Ready, last seen: The cluster is being "
+        "made; 2 of 3 nodes are "
+        "Synced: lead-galera-2 is Running (its agent does not answer: connection refused)."
+    )
+
+
+def test_no_cluster(api: FakeKubernetes) -> None:
+    for check in (False, True):
+        result = _run(api, check, size=3)
+        assert (result["changed"], result["nodes"], result["cluster"]["verdict"]) == (False, [], "absent")
+
+
+def test_no_cluster_is_not_waited_for(api: FakeKubernetes) -> None:
+    with pytest.raises(
+        GaleraError, match=r"^There is no cluster lead in the namespace lead: the site playbook makes it\.$"
+    ):
+        _run(api, wait=True, wait_timeout=600, size=3)
+    assert len(api.requests) == 3
+
+
+def test_check_mode_does_not_wait(api: FakeKubernetes) -> None:
+    _fill(api)
+    del api.agents["lead-galera-2"]
+    assert _run(api, check=True, wait=True, wait_timeout=600, size=3)["cluster"]["verdict"] == "bootstrapping"
+
+
+def test_split_is_looked_at_twice(api: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents are asked one after the other: while a view changes they may seem to disagree."""
+    monkeypatch.setattr(wsrep_info, "_SECOND_LOOK_SECONDS", 0)
+    _fill(api)
+    views = {name: dict(agent["wsrep"]) for name, agent in api.agents.items()}
+    for agent in api.agents.values():
+        agent["wsrep"]["cluster_size"] = 1
+    assert _run(api)["cluster"]["verdict"] == "split"
+    asked = {"times": 0}
+
+    def agree(method: str, path: str) -> None:
+        asked["times"] += "/proxy/" in path
+        if asked["times"] > 3:
+            for name, agent in api.agents.items():
+                agent["wsrep"] = views[name]
+
+    api.before = agree
+    assert _run(api)["cluster"]["verdict"] == "healthy"
+
+
+def test_nothing_is_ever_written(api: FakeKubernetes) -> None:
+    _fill(api)
+    _run(api, wait=True, size=3)
+    assert {method for method, _, _ in api.requests} == {"GET"}

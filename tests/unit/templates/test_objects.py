@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The objects of the manifests: names, labels, placement, volumes and configuration, as the guides promise them."""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from rendering import Document, Manifests
+
+COMMON = {"app.kubernetes.io/part-of": "galera", "app.kubernetes.io/managed-by": "stateful.galera"}
+# Objects that other clusters may use as well, and those that belong to no namespace
+SHARED = {"Namespace", "PriorityClass"}
+CLUSTER_SCOPED = {*SHARED, "PersistentVolume"}
+# Cluster: namespace, file of the volumes, sizes
+CLUSTERS = {
+    "pks": ("web", "vsphere-volumes"),
+    "tier1": ("web", "volumes"),
+    "demo": ("demo", "volumes"),
+    "orders": ("db-orders", "volumes"),
+    "billing": ("db-billing", "volumes"),
+    "sessions": ("db-sessions", "volumes"),
+    "bare": ("default", "volumes"),
+    "local": ("db", "volumes"),
+    "one": ("db", "volumes"),
+    "five": ("db", "volumes"),
+}
+FOLDER = {name: "coreos" if name == "tier1" else name for name in CLUSTERS}
+SIZES = {3: ["pks", "tier1", "demo", "orders", "bare", "local", "five"], 5: ["pks", "orders", "five"], 1: ["one"]}
+SETS = [(name, size) for size, names in SIZES.items() for name in names]
+
+
+def _documents(manifests: Manifests) -> list[Document]:
+    return [document for documents in manifests.files.values() for document in documents]
+
+
+def _nodes(manifests: Manifests, size: int, file: str = "nodes") -> Document:
+    return manifests.one(f"galera-{size}-{file}.yml", "StatefulSet")
+
+
+def _cnf(manifests: Manifests, file: str) -> dict[str, str]:
+    """The settings of my.cnf below [mariadb]."""
+    (config,) = [each for each in manifests.files[file] if "galera.cnf" in each.get("data", {})]
+    section = re.split(r"^\[", config["data"]["galera.cnf"], flags=re.MULTILINE)
+    (text,) = [part for part in section if part.startswith("mariadb]\n")]
+    return dict(re.findall(r"^(\w+) = (.*)$", text, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_labels_and_namespace(name: str, clusters: dict[str, Manifests]) -> None:
+    own = {"app.kubernetes.io/name": "galera", "app.kubernetes.io/instance": name}
+    for document in _documents(clusters[FOLDER[name]]):
+        metadata, kind = document["metadata"], document["kind"]
+        wanted = COMMON if kind in SHARED else COMMON | own
+        assert wanted.items() <= metadata["labels"].items(), metadata
+        assert metadata.get("namespace") == (None if kind in CLUSTER_SCOPED else CLUSTERS[name][0]), metadata
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_names_begin_with_the_cluster(name: str, clusters: dict[str, Manifests]) -> None:
+    namespace = CLUSTERS[name][0]
+    begins = re.compile(rf"(purge-(data-)?)?{name}-galera(-|$)|{namespace}-{name}-galera-")
+    for document in _documents(clusters[FOLDER[name]]):
+        if document["kind"] not in SHARED:
+            assert begins.match(document["metadata"]["name"]), document["metadata"]
+
+
+def test_all_objects_of_a_cluster(clusters: dict[str, Manifests]) -> None:
+    """By name, as docs and other programs know them; of the three-node set with everything in it."""
+    manifests = clusters["coreos"]
+    found = {
+        f"{document['kind']} {document['metadata']['name']}"
+        for name in manifests.files
+        if name != "galera-3-nodes.yml"
+        for document in manifests.files[name]
+    }
+    assert found == {
+        "Namespace web",
+        *(f"PersistentVolume web-tier1-galera-{owner}-volume" for owner in ("seed", "node1", "node2", "node3")),
+        "PersistentVolume web-tier1-galera-backup-volume",
+        "PersistentVolume web-tier1-galera-backup-temp-volume",
+        "PersistentVolumeClaim tier1-galera-seed-volume-claim",
+        "PersistentVolumeClaim tier1-galera-backup-volume-claim",
+        "PersistentVolumeClaim tier1-galera-backup-temp-volume-claim",
+        "Secret tier1-galera",
+        "ServiceAccount tier1-galera",
+        "Role tier1-galera",
+        "RoleBinding tier1-galera",
+        "ConfigMap tier1-galera-config",
+        "ConfigMap tier1-galera-state",
+        "ConfigMap tier1-galera-haproxy",
+        "Service tier1-galera-nodes",
+        "Service tier1-galera-haproxy",
+        "Service tier1-galera-external-access",
+        "Service tier1-galera-external-lb",
+        "NetworkPolicy tier1-galera-nodes",
+        "NetworkPolicy tier1-galera-haproxy",
+        "StatefulSet tier1-galera",
+        "StatefulSet tier1-galera-seed",
+        "Deployment tier1-galera-haproxy",
+        "PodDisruptionBudget tier1-galera",
+        "PodDisruptionBudget tier1-galera-haproxy",
+        "Job tier1-galera-restore-job",
+        "Job purge-tier1-galera-seed",
+        *(f"Job purge-data-tier1-galera-{ordinal}" for ordinal in range(3)),
+    }
+
+
+@pytest.mark.parametrize(("name", "size"), SETS)
+def test_one_node_on_each_kubernetes_node(name: str, size: int, clusters: dict[str, Manifests]) -> None:
+    spec = _nodes(clusters[FOLDER[name]], size)["spec"]
+    (term,) = spec["template"]["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    chosen = term["labelSelector"]["matchLabels"]
+    assert chosen == spec["selector"]["matchLabels"]
+    assert chosen["app.kubernetes.io/instance"] == name
+    assert chosen.items() <= spec["template"]["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(("name", "size"), SETS)
+def test_the_size_is_everywhere_the_same(name: str, size: int, clusters: dict[str, Manifests]) -> None:
+    manifests = clusters[FOLDER[name]]
+    for file in [file for file in (f"galera-{size}-nodes.yml", f"galera-{size}-seed.yml") if file in manifests.files]:
+        spec = manifests.one(file, "StatefulSet")["spec"]
+        assert spec["replicas"] == (1 if "seed" in file else size)
+        assert spec["podManagementPolicy"] == "Parallel"
+        (agent,) = spec["template"]["spec"]["initContainers"]
+        assert {"name": "GALERA_SIZE", "value": str(size)} in agent["env"]
+    config = manifests.one(f"galera-{size}-haproxy.yml", "ConfigMap")["data"]["haproxy.cfg"]
+    for listen in ("mysql", "mysql-writer", "mysql-reader"):
+        section = re.split(rf"^listen {listen}$", config, flags=re.MULTILINE)[1].split("listen ")[0]
+        servers = re.findall(rf"server {name}-galera-(\d+) {name}-galera-\1\.{name}-galera-nodes\.", section)
+        assert servers == [str(ordinal) for ordinal in range(size)], listen
+    purged = manifests.files[f"galera-{size}-purge-volumes-job.yml"]
+    assert len(purged) == size + 1
+
+
+@pytest.mark.parametrize(("name", "writers"), [("pks", 3), ("local", 1), ("orders", 1)])
+def test_port_3306_is_balanced_or_has_one_writer(name: str, writers: int, clusters: dict[str, Manifests]) -> None:
+    config = clusters[name].one("galera-3-haproxy.yml", "ConfigMap")["data"]["haproxy.cfg"]
+    for listen, active in (("mysql", writers), ("mysql-writer", 1), ("mysql-reader", 2)):
+        section = re.split(rf"^listen {listen}$", config, flags=re.MULTILINE)[1].split("listen ")[0]
+        servers = re.findall(r"^ *server .*$", section, flags=re.MULTILINE)
+        assert [server.endswith(" backup") for server in servers].count(False) == active, listen
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_volumes_are_bound_to_claims_that_exist(name: str, clusters: dict[str, Manifests]) -> None:
+    """A volume that is made by hand names its claim, and has its size, its access modes and no storage class."""
+    manifests = clusters[FOLDER[name]]
+    for size in (1, 3, 5):
+        file = f"galera-{size}-{CLUSTERS[name][1]}.yml"
+        claims: dict[str, Any] = {
+            each["metadata"]["name"]: each["spec"]
+            for each in manifests.files.get(file, [])
+            if each["kind"] == "PersistentVolumeClaim"
+        }
+        if not claims:
+            continue
+        (template,) = _nodes(manifests, size)["spec"]["volumeClaimTemplates"]
+        assert template["metadata"]["name"] == "data"
+        claims |= {f"data-{name}-galera-{ordinal}": template["spec"] for ordinal in range(size)}
+        volumes = [each for each in manifests.files[file] if each["kind"] == "PersistentVolume"]
+        for volume in volumes:
+            reference, spec = volume["spec"]["claimRef"], volume["spec"]
+            claim = claims[reference["name"]]
+            assert reference["namespace"] == CLUSTERS[name][0]
+            assert spec["capacity"]["storage"] == claim["resources"]["requests"]["storage"]
+            assert spec["accessModes"] == claim["accessModes"]
+            assert spec["storageClassName"] == claim["storageClassName"] == ""
+            assert spec["persistentVolumeReclaimPolicy"] == "Retain"
+        bound = [volume["spec"]["claimRef"]["name"] for volume in volumes]
+        assert len(set(bound)) == len(bound)
+        static = {claim for claim, spec in claims.items() if spec.get("storageClassName") == ""}
+        assert set(bound) == static, "a claim with no class waits for a volume of its own for ever"
+
+
+@pytest.mark.parametrize(
+    ("folder", "size", "luns", "seed"),
+    [("coreos", 3, [1, 2, 3], 1), ("five", 5, [11, 12, 13, 14, 15], 0), ("five", 3, [11, 12, 13], 0)],
+)
+def test_node_k_has_lun_k(folder: str, size: int, luns: list[int], seed: int, clusters: dict[str, Manifests]) -> None:
+    volumes = {
+        each["spec"]["claimRef"]["name"]: each["spec"]["iscsi"]
+        for each in clusters[folder].files[f"galera-{size}-volumes.yml"]
+        if "iscsi" in each.get("spec", {})
+    }
+    name = "tier1" if folder == "coreos" else folder
+    assert [volumes.pop(f"data-{name}-galera-{ordinal}")["lun"] for ordinal in range(size)] == luns
+    assert volumes.pop(f"{name}-galera-seed-volume-claim")["lun"] == seed
+    assert volumes == {}
+
+
+def test_local_volumes_name_their_directory_and_kubernetes_node(clusters: dict[str, Manifests]) -> None:
+    volumes = [
+        each["spec"] for each in clusters["local"].files["galera-3-volumes.yml"] if "local" in each.get("spec", {})
+    ]
+    found = {}
+    for spec in volumes:
+        ((expression,),) = [term["matchExpressions"] for term in spec["nodeAffinity"]["required"]["nodeSelectorTerms"]]
+        assert (expression["key"], expression["operator"]) == ("kubernetes.io/hostname", "In")
+        found[spec["claimRef"]["name"]] = (spec["local"]["path"], *expression["values"])
+    assert found == {
+        "local-galera-seed-volume-claim": ("/srv/galera/seed", "worker"),
+        "data-local-galera-0": ("/srv/galera/node1", "worker"),
+        "data-local-galera-1": ("/srv/galera/node2", "worker2"),
+        "data-local-galera-2": ("/srv/galera/node3", "worker3"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "storage_class"),
+    [
+        ("pks", "vsphere-volumes", "vmware-thin"),
+        ("orders", "volumes", "fast"),
+        ("bare", "volumes", None),
+        ("local", "volumes", ""),
+    ],
+)
+def test_storage_class_of_the_claims(
+    folder: str, file: str, storage_class: str | None, clusters: dict[str, Manifests]
+) -> None:
+    """None: the field is left out, and Kubernetes takes its default class."""
+    (template,) = _nodes(clusters[folder], 3)["spec"]["volumeClaimTemplates"]
+    seed = clusters[folder].one(f"galera-3-{file}.yml", "PersistentVolumeClaim", f"{folder}-galera-seed-volume-claim")
+    for spec in (template["spec"], seed["spec"]):
+        assert spec.get("storageClassName") == storage_class
+        assert ("storageClassName" in spec) == (storage_class is not None)
+
+
+@pytest.mark.parametrize(("name", "size"), SETS)
+def test_settings_that_keep_acknowledged_writes(name: str, size: int, clusters: dict[str, Manifests]) -> None:
+    found = _cnf(clusters[FOLDER[name]], f"galera-{size}-{CLUSTERS[name][1]}.yml")
+    wanted = {
+        "innodb_flush_log_at_trx_commit": "1",
+        "default_storage_engine": "InnoDB",
+        "binlog_format": "ROW",
+        "innodb_autoinc_lock_mode": "2",
+        "wsrep_on": "1",
+        "wsrep_sst_method": "mariabackup",
+        "datadir": "/var/lib/mysql/data",
+    }
+    assert wanted.items() <= found.items()
+    assert "gcache.recover=yes" in found["wsrep_provider_options"]
+    assert "pc.recovery=no" in found["wsrep_provider_options"], "only the agent decides who bootstraps"
+    # 0: a node that is not in the primary component answers nobody; it is so unless it is set
+    assert {"wsrep_notify_cmd", "wsrep_dirty_reads", "sync_binlog"} & set(found) == set()
+
+
+def test_settings_follow_from_the_resources_and_the_inventory(clusters: dict[str, Manifests]) -> None:
+    found = _cnf(clusters["orders"], "galera-5-volumes.yml")
+    assert int(found["innodb_buffer_pool_size"]) == 8 * 1024**3, "half of 16Gi"
+    assert found["wsrep_slave_threads"] == "16", "four for each CPU"
+    assert (found["max_connections"], found["innodb_io_capacity"]) == ("1000", "2000")
+    assert "gcache.size=8G" in found["wsrep_provider_options"]
+    assert int(_cnf(clusters["bare"], "galera-3-volumes.yml")["innodb_buffer_pool_size"]) == 512 * 1024**2
+
+
+@pytest.mark.parametrize(("folder", "size"), [("pks", 3), ("pks", 5), ("coreos", 3), ("local", 3), ("one", 1)])
+def test_nodes_backup_differs_by_the_backup_volume_alone(
+    folder: str, size: int, clusters: dict[str, Manifests]
+) -> None:
+    name = "tier1" if folder == "coreos" else folder
+    without = clusters[folder].files[f"galera-{size}-nodes.yml"]
+    with_backup = deepcopy(clusters[folder].files[f"galera-{size}-nodes-backup.yml"])
+    (pod,) = [each["spec"]["template"]["spec"] for each in with_backup if each["kind"] == "StatefulSet"]
+    claim = {"claimName": f"{name}-galera-backup-volume-claim"}
+    pod["volumes"].remove({"name": "backup", "persistentVolumeClaim": claim})
+    pod["initContainers"][0]["volumeMounts"].remove({"name": "backup", "mountPath": "/backups"})
+    assert with_backup == without
+
+
+def test_scheduling_is_that_of_the_inventory(clusters: dict[str, Manifests]) -> None:
+    manifests = clusters["orders"]
+    priority = manifests.one("galera-3-namespace.yml", "PriorityClass")
+    assert (priority["metadata"]["name"], priority["value"]) == ("database", 100000)
+    pods = [each["spec"]["template"]["spec"] for each in _documents(manifests) if "template" in each.get("spec", {})]
+    assert len(pods) == 2 * 3 + 4 + 6, "seed, nodes and HAProxy of both sets, and the Jobs"
+    for pod in pods:
+        assert pod["nodeSelector"] == {"node-role.example.com/database": "true"}
+        assert pod["tolerations"] == [
+            {"key": "dedicated", "operator": "Equal", "value": "database", "effect": "NoSchedule"}
+        ]
+        assert pod["imagePullSecrets"] == [{"name": "registry"}]
+        assert pod.get("priorityClassName", "database") == "database"
+    assert _nodes(manifests, 5)["spec"]["template"]["spec"]["priorityClassName"] == "database"
+
+
+def test_a_class_without_value_is_named_and_not_made(clusters: dict[str, Manifests]) -> None:
+    assert [each["kind"] for each in clusters["local"].files["galera-3-namespace.yml"]] == ["Namespace"]
+    assert _nodes(clusters["local"], 3)["spec"]["template"]["spec"]["priorityClassName"] == "existing"
+
+
+@pytest.mark.parametrize(("folder", "label"), [("local", "restricted"), ("demo", "restricted"), ("pks", None)])
+def test_pod_security_of_the_namespace(folder: str, label: str | None, clusters: dict[str, Manifests]) -> None:
+    namespace = clusters[folder].one("galera-3-namespace.yml", "Namespace")
+    assert namespace["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") == label
+
+
+@pytest.mark.parametrize(("folder", "policies"), [("pks", 2), ("local", 0)])
+def test_network_policies(folder: str, policies: int, clusters: dict[str, Manifests]) -> None:
+    """With policies, only members and HAProxy reach the ports of the database, whoever asks the agent's port."""
+    manifests = clusters[folder]
+    found = [
+        each
+        for file, documents in manifests.files.items()
+        if file.startswith("galera-3-")
+        for each in documents
+        if each["kind"] == "NetworkPolicy"
+    ]
+    assert len(found) == policies
+    for rule in [
+        rule for each in found if each["metadata"]["name"].endswith("-nodes") for rule in each["spec"]["ingress"]
+    ]:
+        ports = {port["port"] for port in rule["ports"]}
+        assert ("from" in rule) == (9200 not in ports)
+
+
+def test_secret_and_annotations_are_taken_as_they_are(clusters: dict[str, Manifests]) -> None:
+    secret = clusters["one"].one("galera-1-volumes.yml", "Secret")
+    assert secret["stringData"] == {"root-password": "0123456789"}
+    service = clusters["five"].one("galera-5-haproxy.yml", "Service")
+    assert service["metadata"]["annotations"] == {"example.com/team": "storage"}
+    balancer = clusters["sessions"].one("galera-external-lb.yml", "Service")
+    assert balancer["spec"]["loadBalancerSourceRanges"] == ["10.20.0.0/16"]
+    assert balancer["metadata"]["annotations"] == {"service.beta.kubernetes.io/aws-load-balancer-internal": "true"}
+    (port,) = clusters["coreos"].one("galera-external-access.yml", "Service")["spec"]["ports"]
+    assert (port["port"], port["nodePort"]) == (3306, 30306)
+
+
+def test_agents_may_do_no_more_than_they_do(clusters: dict[str, Manifests]) -> None:
+    rules = clusters["pks"].one("galera-3-vsphere-volumes.yml", "Role")["rules"]
+    found = {(rule["resources"][0], *rule["verbs"]): rule.get("resourceNames") for rule in rules}
+    assert found == {
+        ("configmaps", "get", "patch"): ["pks-galera-state"],
+        ("statefulsets", "get"): ["pks-galera", "pks-galera-seed"],
+        ("pods", "get", "list"): None,
+        ("leases", "create"): None,
+        ("leases", "get", "update"): ["pks-galera-bootstrap"],
+        ("events", "create"): None,
+    }
