@@ -207,6 +207,7 @@ FORMATS: dict[str, Format] = {
     "galera_cluster_nodeport_range": Format("two ports with - between them, such as 30000-32767", _port_range),
     "galera_teardown_confirm": _ONE_LINE,
     "galera_purge_volumes_confirm": _ONE_LINE,
+    "galera_recover_confirm": _ONE_LINE,
 }
 # The same for the seed and every node; the name is what follows galera_cluster_seed_ or galera_cluster_node<N>_
 VOLUME_FORMATS: dict[str, Format] = {

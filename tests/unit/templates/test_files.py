@@ -107,7 +107,8 @@ def test_site_sends_these_bytes(renders: Path, clusters: dict[str, Manifests], t
     names = {"namespace": "namespace", "nodes": "nodes-backup", "haproxy": "haproxy"}
     for phase, file in names.items():
         assert phases[phase] == written[file]
-    assert set(phases) == {"volumes", "seed", *names}
+    assert phases["external"] == [], "what opens the cluster is there when galera_cluster_external_access says so"
+    assert set(phases) == {"volumes", "seed", "external", *names}
 
 
 def test_a_second_run_changes_nothing(renders: Path) -> None:

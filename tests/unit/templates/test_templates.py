@@ -56,11 +56,10 @@ def test_holds_one_object(template: Path) -> None:
 
 
 def test_is_used(template: Path) -> None:
-    """Its name is in the variables of a role or in another template, as `name` in a list or as a path."""
+    """Its name is an item of a set of manifests."""
     stem = template.name.removesuffix(".yml.j2")
-    users = [*(ROOT / "roles").glob("*/vars/*.yml"), *(path for path in TEMPLATES if path != template)]
-    used = re.compile(rf"'{stem}'|/{stem}\.yml\.j2'")
-    assert any(used.search(path.read_text()) for path in users)
+    text = (ROOT / "roles" / "galera" / "vars" / "main.yml").read_text()
+    assert re.search(rf"'{stem}'|[\[ ]{stem}[,\]}}]", text.partition("\n__galera_templates:\n")[2])
 
 
 def test_manifests_are_nowhere_else() -> None:
