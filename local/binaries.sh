@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Build from Go modules: "kind", or "node" for what the node image holds. Each binary is built when its inputs change.
+# Build from Go modules: "kind", "versitygw" (the S3 server of the tests), or "node" for what the node image holds. Each
+# binary is built when its inputs change.
 . "$(dirname "$0")/lib.sh"
 
 GO_VERSION=1.26.8           # fetched from the module proxy where Go is older than 1.21
@@ -42,6 +43,10 @@ node() {
     install_tool -ldflags '-s -w' "github.com/rancher/local-path-provisioner@$LOCAL_PATH_VERSION"
 }
 
+versitygw() {
+  build versitygw "$VERSITYGW_VERSION" \
+    install_tool -ldflags '-s -w' "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION"
+}
 kind() { build kind "$KIND_VERSION" install_tool "sigs.k8s.io/kind@$KIND_VERSION"; }
 
 go_toolchain

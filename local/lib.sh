@@ -15,6 +15,7 @@ KIND_VERSION=v0.33.0
 KIND_NODE_IMAGE=kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5
 KUBERNETES_VERSION=v1.36.3
 LOCAL_PATH_VERSION=v0.0.30
+VERSITYGW_VERSION=v1.8.0                  # the S3 server of the tests
 export KIND_EXPERIMENTAL_DOCKER_NETWORK=$CLUSTER
 export PATH=$CACHE/bin:$PATH:/usr/sbin:/sbin
 mkdir -p "$CACHE/bin" "$CACHE/log"

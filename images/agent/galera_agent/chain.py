@@ -159,11 +159,11 @@ def choose(store: Store, backup: str, increment: str) -> tuple[Backup, ...]:
 
 def check_versions(chain: Iterable[Backup], tool: str) -> None:
     """Refuse backups of a server newer than the tool; tool is what `mariadb-backup --version` prints."""
-    mine = _series(tool.partition("MariaDB server")[2])
+    mine = series(tool.partition("MariaDB server")[2])
     if mine is None:
         raise Refused(f"mariadb-backup does not tell its version: it printed '{tool.strip()[:200]}'")
     for one in chain:
-        theirs = _series(one.server)
+        theirs = series(one.server)
         if theirs is None or "mariadb" not in one.server.lower():
             raise Refused(f"backup {one.name} is of server '{one.server}'; allowed: MariaDB {_dotted(mine)} or older")
         if theirs > mine:
@@ -319,7 +319,8 @@ def _is_backup(path: Path) -> bool:
     return any((path / name).exists() for name in (*_CHECKPOINTS, *_INFO, *_TRACES))
 
 
-def _series(version: str) -> tuple[int, int] | None:
+def series(version: str) -> tuple[int, int] | None:
+    """Major and minor number of a version, None where it begins with none."""
     found = re.match(r"\s*(\d+)\.(\d+)", version)
     return (int(found.group(1)), int(found.group(2))) if found else None
 

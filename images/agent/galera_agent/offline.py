@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pymysql
@@ -23,6 +24,12 @@ _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _LAYOUT = ("innodb_page_size", "innodb_data_file_path")
 _USUAL = {"innodb_page_size": "16384", "innodb_data_file_path": "ibdata1:12M:autoextend"}
 _ZERO_POSITION = "00000000-0000-0000-0000-000000000000:-1"
+# What replaying needs of the account that comes through the socket; the accounts are set anew after it.
+_FULL_RIGHTS = """SET SESSION sql_mode='';
+FLUSH PRIVILEGES;
+CREATE OR REPLACE USER mysql@localhost IDENTIFIED VIA unix_socket;
+GRANT ALL PRIVILEGES ON *.* TO mysql@localhost WITH GRANT OPTION;
+"""
 
 
 class StepError(Exception):
@@ -91,6 +98,43 @@ class Tools:
         if process.returncode:
             raise StepError(_words("mariadbd", process.returncode, log))
         return uuid
+
+    @contextmanager
+    def serving(self, data: Path, layout: Sequence[str]) -> Iterator[Path]:
+        """Run the data as a server without Galera and network for the time of a block; gives its socket.
+
+        The account mysql@localhost, which it lets in, has all rights from here on. Raises StepError.
+        """
+        self.run_sql(data, layout, _FULL_RIGHTS)
+        socket, log = self._scratch / "server.sock", self._scratch / "server.log"
+        arguments = ["mariadbd", *self._offline(data, layout), f"--socket={socket}", "--wsrep-on=OFF"]
+        # A crash loses nothing here: what is not finished is made again from its beginning.
+        arguments += ["--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=1G"]
+        arguments.append(f"--innodb-buffer-pool-size={_memory()}")
+        with log.open("wb") as out:
+            process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self._scratch)
+        server = Server(socket)
+        try:
+            self._answer(process, server, log)
+            yield socket
+            server.close()
+            server.shut_down()
+            self._await(process, "stops the server", lambda: "")
+        finally:
+            server.close()
+            _end(process)
+        if process.returncode:
+            raise StepError(_words("mariadbd", process.returncode, log))
+
+    def _answer(self, process: subprocess.Popen[bytes], server: Server, log: Path) -> None:
+        while process.poll() is None:
+            try:
+                server.poll()
+                return
+            except (OSError, ValueError, pymysql.MySQLError):
+                server.close()
+            time.sleep(_POLL_SECONDS)
+        raise StepError(_words("mariadbd", process.returncode, log))
 
     def _first_view(self, process: subprocess.Popen[bytes], server: Server, log: Path) -> str:
         """Wait until the server is the primary component of its own, then stop it in order."""

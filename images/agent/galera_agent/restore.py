@@ -23,14 +23,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import chain, datadir, offline, sql
-from .chain import Backup, Refused
+from .backup import settings as backup_settings
+from .backup import streams
+from .backup.pipe import StreamError
+from .backup.recovery import Target, TargetError, parse_target
+from .backup.store import OWNER, StoreError
+from .backup.stream import CorruptError
+from .chain import Refused
+from .settings import SettingsError
+from .sources import Directories, Source, beside, mib
 
 MARKER = "galera_restored.json"
 _WORK = "galera-restore-"
 _OURS = ("root", "mysql", "xtrabackup", "mariadb.sys")
-_CHUNK = 4 * 2**20
-# Beside the data: temporary tablespaces, and in the target the redo log of a server's usual size and undo.
-_TEMP_EXTRA, _TARGET_EXTRA = 64 * 2**20, 192 * 2**20
 # Of the backup or of the moment's server; in a data directory they would tell of what is no more.
 _NO_DATA = ("grastate.dat", "gvwstate.dat", "galera.cache", "backup-my.cnf", "xtrabackup_*", "mariadb_backup_*")
 _NO_DATA_EITHER = ("donor_galera_info", "mariabackup_*", "ib_buffer_pool", "multi-master.info")
@@ -38,10 +43,18 @@ _NO_DATA_EITHER = ("donor_galera_info", "mariabackup_*", "ib_buffer_pool", "mult
 
 @dataclass(frozen=True)
 class Plan:
-    """What is wanted and where things are."""
+    """What is wanted and where things are.
+
+    target_point: where to stop after the last backup, None at its end. fallback: an older backup may stand for one that
+    is missing or damaged. settings: of the backups' targets; without that file the store is a mounted volume.
+    """
 
     backup: str = chain.LATEST
     increment: str = chain.LATEST
+    target_point: Target | None = None
+    fallback: bool = False
+    settings: Path = backup_settings.FILE
+    keys: Path = backup_settings.SECRETS
     store: Path = Path("/backups")
     temp: Path = Path("/temp")
     target: Path = Path("/target")
@@ -63,21 +76,42 @@ class Plan:
 def command(env: Mapping[str, str], log: Callable[[str], None]) -> int:
     """Restore as the environment says. Returns 0, 2 where trying again changes nothing, 1 for any other failure."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    plan = Plan(
-        backup=env.get("SOURCE_BACKUP") or chain.LATEST,
-        increment=env.get("SOURCE_INCREMENT") or chain.LATEST,
-        database=env.get("GALERA_MYSQL_DATABASE", ""),
-        user=env.get("GALERA_MYSQL_USER", ""),
-    )
     try:
-        log(restore(plan, log, offline.tool_version()))
-    except (Refused, sql.SecretError) as error:
+        log(restore(plan_of(env), log, offline.tool_version()))
+    except (Refused, TargetError, SettingsError, sql.SecretError) as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
-    except (offline.StepError, OSError) as error:
+    except (offline.StepError, StreamError, StoreError, OSError) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def plan_of(env: Mapping[str, str]) -> Plan:
+    """Read the environment. Raises TargetError, Refused."""
+    fallback = env.get("SOURCE_FALLBACK") or "false"
+    if fallback not in ("true", "false"):
+        raise Refused(f"SOURCE_FALLBACK is '{fallback}'; allowed: true, false")
+    return Plan(
+        backup=env.get("SOURCE_BACKUP") or chain.LATEST,
+        increment=env.get("SOURCE_INCREMENT") or chain.LATEST,
+        target_point=parse_target(
+            env.get("SOURCE_TIME", ""), env.get("SOURCE_GTID", ""), env.get("SOURCE_BEFORE_GTID", "")
+        ),
+        fallback=fallback == "true",
+        database=env.get("GALERA_MYSQL_DATABASE", ""),
+        user=env.get("GALERA_MYSQL_USER", ""),
+    )
+
+
+def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Source]:
+    """What may be restored, the best first. The first one counts unless it turns out to be damaged."""
+    if plan.settings.exists() or (plan.store / OWNER).exists():
+        yield from streams.sources(plan, log)
+        return
+    if plan.target_point is not None:
+        raise Refused(f"{plan.store} holds no archive of binary logs; a time or a GTID cannot be restored from it")
+    yield Directories(chain.choose(chain.read_store(plan.store), plan.backup, plan.increment), log)
 
 
 def restore(
@@ -90,24 +124,43 @@ def restore(
 
     Raises Refused or SecretError before anything was written, StepError or OSError where a step failed.
     """
-    backups = chain.choose(chain.read_store(plan.store), plan.backup, plan.increment)
+    candidates = sources(plan, log)
+    source = next(candidates)
     with _locked(plan.target):
-        if (done := _finished(plan, backups)) is not None:
-            return done
-        chain.check_versions(backups, version)
-        statements = account_sql(plan)
-        _clean(plan)
-        _require_space(plan, backups)
-        log(f"restores {' + '.join(one.name for one in backups)}: backed up until {backups[-1].end}")
-        work = Path(tempfile.mkdtemp(prefix=_WORK, dir=plan.temp))
-        try:
-            # Sockets and logs not on the temporary volume: that may be a network file system.
-            with _locked(work, "lock"), tempfile.TemporaryDirectory() as scratch:
-                uuid = _build(plan, backups, work, statements, tools(Path(scratch), log), log)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-            shutil.rmtree(plan.fresh, ignore_errors=True)
-    return f"restored {_titles(backups)} into {plan.data}, as the new cluster {uuid}: the seed can start"
+        while True:
+            try:
+                return _restore(plan, source, log, version, tools)
+            except CorruptError as error:
+                another = next(candidates, None)
+                if another is None:
+                    raise
+                log(f"{error}; falls back to {_titles(another)}, of {another.until}")
+                source = another
+
+
+def _restore(
+    plan: Plan,
+    source: Source,
+    log: Callable[[str], None],
+    version: str,
+    tools: Callable[[Path, Callable[[str], None]], offline.Tools],
+) -> str:
+    if (done := _finished(plan, source)) is not None:
+        return done
+    source.check(version)
+    statements = account_sql(plan)
+    _clean(plan)
+    _require_space(plan, source)
+    log(f"restores {_titles(source)}: backed up until {source.until}")
+    work = Path(tempfile.mkdtemp(prefix=_WORK, dir=plan.temp))
+    try:
+        # Sockets and logs not on the temporary volume: that may be a network file system.
+        with _locked(work, "lock"), tempfile.TemporaryDirectory() as scratch:
+            uuid = _build(plan, source, work, statements, tools(Path(scratch), log), log)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        _remove_unfinished(plan)
+    return f"restored {_titles(source)} into {plan.data}, as the new cluster {uuid}: the seed can start"
 
 
 def account_sql(plan: Plan) -> str:
@@ -157,82 +210,33 @@ def _password(plan: Plan, key: str) -> str:
 
 def _build(
     plan: Plan,
-    backups: Sequence[Backup],
+    source: Source,
     work: Path,
     statements: str,
     tools: offline.Tools,
     log: Callable[[str], None],
 ) -> str:
     """All steps from the copy to the rename; returns the uuid of the new cluster."""
-    full, delta = work / "full", work / "increment"
-    meter = Meter(log)
-    meter.copy(backups[0], full)
-    layout = offline.read_layout(full)
+    layout = source.build(plan.fresh, work, tools)
     for name, value in layout.items():
         log(f"the seed starts only with {name}={value}, as in the backup: set it in galera_cluster_mycnf")
-    tools.prepare(full, None, backups[0].name)
-    for one in backups[1:]:
-        meter.copy(one, delta)
-        tools.prepare(full, delta, one.name)
-        shutil.rmtree(delta)
-    plan.fresh.mkdir(mode=0o700)
-    tools.move(full, plan.fresh)
     if datadir.inspect(plan.fresh) != "present":
         raise offline.StepError(f"{plan.fresh} holds no whole data directory after it was moved there")
     options = [f"--{name}={value}" for name, value in layout.items()]
+    source.replay(plan.fresh, options, tools)
     tools.run_sql(plan.fresh, options, statements)
     uuid = tools.new_cluster(plan.fresh, options)
     for pattern in (*_NO_DATA, *_NO_DATA_EITHER):
         for path in plan.fresh.glob(pattern):
             path.unlink()
-    _write_marker(plan, backups, uuid)
+    _write_marker(plan, source, uuid)
     _sync(plan.fresh)
     plan.fresh.rename(plan.data)
     _sync(plan.target)
     return uuid
 
 
-class Meter:
-    """Copies backups and tells every few seconds how far it is."""
-
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
-        self._told = time.monotonic()
-
-    def copy(self, backup: Backup, target: Path) -> None:
-        """Copy a backup without those inside it; StepError for what is no file and no directory. Raises OSError."""
-        inside = chain.nested(backup.path)
-        total, done = offline.size(backup.path, inside), 0
-        self._log(f"copies {backup.name}: {_mib(total)} MiB")
-        for place, directories, names in os.walk(backup.path, onerror=_raise):
-            here = Path(place)
-            directories[:] = [name for name in directories if here / name not in inside]
-            into = target / here.relative_to(backup.path)
-            into.mkdir(mode=0o700)
-            for path in (here / name for name in (*directories, *names)):
-                if path.is_symlink() or not (path.is_dir() or path.is_file()):
-                    raise offline.StepError(f"{path} is a link or a special file; allowed: files and directories")
-            for name in names:
-                for count in _copy_file(here / name, into / name):
-                    done += count
-                    self._tell(f"copies {backup.name}: {_mib(done)} of {_mib(total)} MiB")
-
-    def _tell(self, text: str) -> None:
-        if time.monotonic() - self._told >= offline.BEAT_SECONDS:
-            self._told = time.monotonic()
-            self._log(text)
-
-
-def _copy_file(source: Path, target: Path) -> Iterator[int]:
-    """Copy one file in chunks; yields the bytes of each. The copy is for this user only, and writable."""
-    with source.open("rb", buffering=0) as reader:
-        number = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(number, "wb", buffering=0) as writer:
-            while count := os.sendfile(writer.fileno(), reader.fileno(), None, _CHUNK):
-                yield count
-
-
-def _finished(plan: Plan, backups: Sequence[Backup]) -> str | None:
+def _finished(plan: Plan, source: Source) -> str | None:
     """The sentence to end with where this very restore is in place; Refused where anything else is."""
     try:
         names = sorted(os.listdir(plan.data))
@@ -242,26 +246,26 @@ def _finished(plan: Plan, backups: Sequence[Backup]) -> str | None:
         return None
     try:
         marker = json.loads((plan.data / MARKER).read_text(encoding="utf-8"))
-        same = marker["backups"] == [[one.name, one.uuid] for one in backups]
+        same = marker["backups"] == source.identity
         there = " + ".join(str(name) for name, _ in marker["backups"])
     except (OSError, ValueError, KeyError, TypeError):
         raise Refused(f"{plan.data} is not empty, it holds {_some(names)}; nothing was changed") from None
     if same:
-        return f"{_titles(backups)} was restored already, at {marker.get('time')}; nothing was changed"
+        return f"{_titles(source)} was restored already, at {marker.get('time')}; nothing was changed"
     raise Refused(
-        f"{plan.data} is not empty, it holds the restored {there}, not {_titles(backups)}; nothing was changed"
+        f"{plan.data} is not empty, it holds the restored {there}, not {_titles(source)}; nothing was changed"
     )
 
 
-def _write_marker(plan: Plan, backups: Sequence[Backup], uuid: str) -> None:
+def _write_marker(plan: Plan, source: Source, uuid: str) -> None:
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    marker = {"backups": [[one.name, one.uuid] for one in backups], "cluster": uuid, "time": now}
+    marker = {"backups": source.identity, "cluster": uuid, "time": now}
     (plan.fresh / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
 
 
 def _clean(plan: Plan) -> None:
     """Remove what killed runs left; the work of a run that is still going on has its lock held."""
-    shutil.rmtree(plan.fresh, ignore_errors=True)
+    _remove_unfinished(plan)
     for path in (one for one in plan.temp.glob(f"{_WORK}*") if one.is_dir()):
         try:
             with _locked(path, "lock"):
@@ -270,9 +274,13 @@ def _clean(plan: Plan) -> None:
             continue
 
 
-def _require_space(plan: Plan, backups: Sequence[Backup]) -> None:
-    data = sum(offline.size(one.path, chain.nested(one.path)) for one in backups)
-    needs = {plan.temp: data + _TEMP_EXTRA, plan.target: data + _TARGET_EXTRA}
+def _remove_unfinished(plan: Plan) -> None:
+    for path in (plan.fresh, beside(plan.fresh)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _require_space(plan: Plan, source: Source) -> None:
+    needs = dict(zip((plan.temp, plan.target), source.space(), strict=True))
     if plan.temp.stat().st_dev == plan.target.stat().st_dev:
         both = needs[plan.temp] + needs[plan.target]
         needs = dict.fromkeys(needs, both)
@@ -280,7 +288,7 @@ def _require_space(plan: Plan, backups: Sequence[Backup]) -> None:
         found = os.statvfs(place)
         free = found.f_bavail * found.f_frsize
         if free < need:
-            raise Refused(f"{place} has too little space: {_mib(need)} MiB needed, {_mib(free)} MiB free")
+            raise Refused(f"{place} has too little space: {mib(need)} MiB needed, {mib(free)} MiB free")
 
 
 @contextmanager
@@ -311,17 +319,9 @@ def _sync(path: Path) -> None:
     subprocess.run(["sync", "--file-system", str(path)], check=True)
 
 
-def _titles(backups: Sequence[Backup]) -> str:
-    return " + ".join(one.name for one in backups)
+def _titles(source: Source) -> str:
+    return " + ".join(name for name, _ in source.identity)
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _mib(count: int) -> int:
-    return -(-count // 2**20)
-
-
-def _raise(error: OSError) -> None:
-    raise error

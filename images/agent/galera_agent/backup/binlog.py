@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The archiver: closes the binary log that is being written, and carries each closed one to the targets.
+
+It needs `log_bin`, `log_slave_updates` and `wsrep_gtid_mode`: then each node logs each transaction under the same GTID,
+and any node continues where another one left off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from . import binlog_events, segment
+from .catalog import Catalog
+from .manifest import StoredObject
+from .pipe import Limit
+from .programs import pack
+from .segment import Segment, stem
+from .settings import Settings
+from .store import Store, StoreError
+from .stream import send
+
+
+class ArchiveError(Exception):
+    """Nothing can be archived; the text says what has to change."""
+
+
+class Query(Protocol):
+    """Asks the local server; rows of texts and numbers."""
+
+    def __call__(self, statement: str) -> Sequence[Sequence[Any]]:
+        """Run one statement."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """One closed binary log file. before: the last sequence that was logged before it. runs: what is in it."""
+
+    path: Path
+    before: int
+    runs: tuple[binlog_events.Run, ...]
+
+    @property
+    def last(self) -> int:
+        """The last sequence that was logged when the file ended."""
+        return self.runs[-1].last if self.runs else self.before
+
+
+@dataclass(frozen=True)
+class Node:
+    """What the archiver has to know of the local server."""
+
+    pod: str
+    uuid: str
+    domain: int
+    position: int
+    version: str
+    basename: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one round did. gap: sequences that no closed log of this node holds any more, None where there are none."""
+
+    last: int
+    segments: int
+    size: int
+    gap: tuple[int, int] | None
+
+
+def inspect(query: Query, pod: str) -> Node:
+    """Look at the server. Raises ArchiveError where it does not log as an archive needs it."""
+    names = ("log_bin", "log_slave_updates", "wsrep_gtid_mode")
+    values = "".join(f", @@GLOBAL.{name}" for name in names)
+    (row,) = query(
+        f"SELECT @@GLOBAL.wsrep_gtid_domain_id, @@GLOBAL.gtid_binlog_pos, VERSION(), @@log_bin_basename{values}"
+    )
+    if off := [name for name, value in zip(names, row[4:], strict=True) if not int(value)]:
+        raise ArchiveError(f"{', '.join(off)} is OFF; the archive of binary logs needs it ON (galera_cluster_mycnf)")
+    (state,) = query("SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'")
+    domain = int(row[0])
+    position = binlog_events.sequence_of(str(row[1]), domain)
+    return Node(pod, str(state[1]), domain, position, str(row[2]), Path(str(row[3])))
+
+
+def archive(
+    query: Query,
+    node: Node,
+    stores: Sequence[Store],
+    settings: Settings,
+    scratch: Path,
+    limit: Limit,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> dict[str, Outcome | str]:
+    """One round, for each target by its label: what was done, or why it failed.
+
+    Raises ArchiveError, StreamError, OSError or binlog_events.BinlogError where this node's logs cannot be read.
+    """
+    tails: dict[str, int | None] = {}
+    results: dict[str, Outcome | str] = {}
+    for store in stores:
+        try:
+            tails[store.label] = segment.tail(store, node.uuid)
+        except StoreError as error:
+            results[store.label] = str(error)
+    if not tails:
+        return results
+    oldest = min(-1 if last is None else last for last in tails.values())
+    if node.position <= oldest:
+        return results | {label: Outcome(last or 0, 0, 0, None) for label, last in tails.items()}
+    query("FLUSH LOCAL BINARY LOGS")
+    closed_at = now()
+    logs = closed_logs(query, node, oldest)
+    for store in (one for one in stores if one.label in tails):
+        try:
+            results[store.label] = _carry(store, tails[store.label], logs, node, settings, scratch, limit, closed_at)
+        except StoreError as error:
+            results[store.label] = str(error)
+    return results
+
+
+def closed_logs(query: Query, node: Node, after: int) -> list[Log]:
+    """The closed logs that hold what came after a sequence, oldest first."""
+    names = [str(row[0]) for row in query("SHOW BINARY LOGS")][:-1]
+    found: list[Log] = []
+    for name in reversed(names):
+        path = node.basename.with_name(name)
+        try:
+            before = binlog_events.read_start(path).get(node.domain, 0)
+            found.insert(0, Log(path, before, tuple(binlog_events.runs(binlog_events.transactions(path), node.domain))))
+        except FileNotFoundError:
+            # The server has purged it since: what is missing then shows as a gap.
+            break
+        if before <= after:
+            break
+    return found
+
+
+def missing(tail: int | None, logs: Sequence[Log]) -> tuple[int, int] | None:
+    """The sequences between what is archived and what these logs begin with, None where they join."""
+    if tail is None or not logs or logs[0].before <= tail:
+        return None
+    return tail + 1, logs[0].before
+
+
+def expire(store: Store, read: Catalog) -> int:
+    """Delete the segments that no backup needs: all they hold is in the oldest one; returns their number.
+
+    Without a backup nothing expires. Raises StoreError.
+    """
+    count = 0
+    for uuid in {one.manifest.uuid for one in read.backups}:
+        spans = segment.spans(store, uuid)
+        if not spans:
+            continue
+        domain = Segment.from_json(store.get(spans[-1].key)).domain
+        held = [
+            binlog_events.sequence_of(one.manifest.gtid, domain) for one in read.backups if one.manifest.uuid == uuid
+        ]
+        for span in (one for one in spans if one.last <= min(held)):
+            document = Segment.from_json(store.get(span.key))
+            store.delete(span.key)
+            store.delete(document.object.key)
+            count += 1
+    return count
+
+
+def _carry(
+    store: Store,
+    tail: int | None,
+    logs: Sequence[Log],
+    node: Node,
+    settings: Settings,
+    scratch: Path,
+    limit: Limit,
+    closed: datetime,
+) -> Outcome:
+    wanted = [log for log in logs if tail is None or log.last > tail]
+    count = size = 0
+    last = tail or 0
+    for log in wanted:
+        for run in log.runs:
+            if run.last > last:
+                size += _store(store, log, run, node, settings, scratch, limit, closed)
+                count, last = count + 1, run.last
+    return Outcome(last, count, size, missing(tail, wanted))
+
+
+def _store(
+    store: Store,
+    log: Log,
+    run: binlog_events.Run,
+    node: Node,
+    settings: Settings,
+    scratch: Path,
+    limit: Limit,
+    closed: datetime,
+) -> int:
+    """Write one segment and then its document; returns its bytes."""
+    suffix = ".zst.age" if settings.recipients else ".zst"
+    key = stem(node.uuid, run.first, run.last, closed, node.pod, log.path.name) + suffix
+    with store.writer(key) as writer, log.path.open("rb") as source:
+        sent = send(pack(settings.zstd_level, settings.recipients), writer, scratch, limit, source=source)
+        writer.commit()
+    document = Segment(
+        uuid=node.uuid,
+        domain=node.domain,
+        first=run.first,
+        last=run.last,
+        earliest=run.earliest,
+        latest=run.latest,
+        closed=closed,
+        pod=node.pod,
+        file=log.path.name,
+        server_version=node.version,
+        data_bytes=log.path.stat().st_size,
+        encryption="age" if settings.recipients else None,
+        recipients=settings.recipients,
+        object=StoredObject(key, sent.size, sent.sha256),
+    )
+    store.put(document.key, document.to_json())
+    return sent.size

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A child process of the agent that does one command of `galera_agent backup`: heavy libraries live and end with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+_GRACE_SECONDS = 5.0
+
+
+class Child:
+    """One running command. Its programs are of its process group, and end with it."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+        program: Sequence[str] = (sys.executable, "-m", "galera_agent", "backup"),
+    ) -> None:
+        self.words = tuple(words)
+        self._clock = clock
+        self.began = clock()
+        self._told_at: float | None = None
+        self._lines: list[dict[str, Any]] = []
+        self._process = subprocess.Popen(
+            [*program, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, name="child", daemon=True)
+        self._reader.start()
+
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """The last document that it printed."""
+        return self._lines[-1] if self._lines else None
+
+    def result(self) -> dict[str, Any] | None:
+        """Its end document, None while it runs; one that ended without gets one that says so."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        self._reader.join()
+        # What it started and could not end, because it was killed.
+        self._signal(signal.SIGKILL)
+        if self.last is not None and self.last.get("type") == "end":
+            return self.last
+        why = "was stopped" if self._told_at is not None else f"ended with {code}"
+        return {"type": "end", "command": self.words[0], "state": "failed", "message": f"the process {why}"}
+
+    def stop(self) -> None:
+        """Ask it to end; called again after five seconds it does not ask any more."""
+        if self._process.poll() is not None:
+            return
+        if self._told_at is None:
+            self._told_at = self._clock()
+            with suppress(ProcessLookupError):
+                self._process.terminate()
+        elif self._clock() - self._told_at >= _GRACE_SECONDS:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as out:
+            for line in out:
+                # Anything else is noise of a library.
+                with suppress(ValueError):
+                    found = json.loads(line)
+                    if isinstance(found, dict):
+                        self._lines.append(found)

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python3 -m galera_agent backup ...`: what the agent's child processes do, and people by hand.
+
+Each command prints one JSON object for a line: `{"type": "begin", ...}` when work begins, `{"type": "end", "state":
+"succeeded" | "failed" | "nothing", ...}` at its end. What it says meanwhile goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .. import settings as agent_settings
+from ..chain import Refused
+from ..offline import StepError
+from ..settings import SettingsError
+from . import base, binlog, catalog, cleanup, plan, retention, runner, server, settings, streams, summary, verify
+from .binlog_events import BinlogError
+from .catalog import Catalog, ChainError, Owner
+from .document import to_time
+from .pipe import Limit, StreamError
+from .settings import Settings
+from .store import Store, StoreError, open_stores
+
+_KNOWN = (
+    SettingsError,
+    StoreError,
+    StreamError,
+    server.ServerError,
+    runner.BackupError,
+    binlog.ArchiveError,
+    BinlogError,
+    ChainError,
+    Refused,
+    StepError,
+    OSError,
+)
+Report = dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line below `backup`."""
+    commands = parser.add_subparsers(dest="backup_command", required=True, metavar="command")
+    tick = commands.add_parser("tick", help="take the backup that is due, if one is, and let old ones expire")
+    tick.add_argument("--kind", choices=("auto", "full", "incremental"), help="take one now, whatever is due")
+    tick.add_argument("--failures", type=int, default=0, help="how many backups in a row failed")
+    tick.add_argument("--failed-at", type=float, default=None, help="when the last one began, in seconds since 1970")
+    commands.add_parser("archive", help="close the binary log and archive what the targets lack")
+    commands.add_parser("list", help="print what the targets hold, and what can be restored")
+    commands.add_parser("expire", help="print what would expire; deletes nothing")
+    check = commands.add_parser("verify", help="restore a backup into a throw-away server and check its tables")
+    check.add_argument("name", nargs="?", default="latest", help="a backup's name; latest by default")
+    check.add_argument("--work", type=Path, default=Path("/temp"), help="an empty place with room for the data")
+
+
+def command(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
+    """Run one command; returns the exit code: 0, or 1 where it failed."""
+    # An orderly end, so that nothing half-done is left: the Lease may be lost, or the pod stop.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _step_back()
+    work: dict[str, Callable[[argparse.Namespace, Mapping[str, str]], Report]] = {
+        "tick": _tick,
+        "archive": _archive,
+        "list": _list,
+        "expire": _expire,
+        "verify": _verify,
+    }
+    try:
+        report = work[arguments.backup_command](arguments, env)
+    except _KNOWN as error:
+        report = {"state": "failed", "message": str(error)}
+    _print({"type": "end", "command": arguments.backup_command, **report})
+    return 1 if report["state"] == "failed" else 0
+
+
+def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
+    found = settings.load()
+    agent = agent_settings.from_env(env)
+    node = runner.Node(agent.pod, agent.socket, agent.datadir)
+    stores = open_stores(found)
+    now = datetime.now(UTC)
+    with server.connection(node.socket) as query:
+        facts = server.facts(query)
+        lsn = int(query("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_current'")[0][1])
+    catalogs, errors = _read(stores)
+    if not catalogs:
+        raise StoreError("; ".join(errors.values()))
+    usable = [store for store in stores if store.label not in errors]
+    node_facts = _node_facts(found, node, facts, lsn)
+    if arguments.kind is not None:
+        due: plan.Due = plan.on_demand(arguments.kind, now, catalogs, found, node_facts)
+    else:
+        failed_at = None if arguments.failed_at is None else datetime.fromtimestamp(arguments.failed_at, UTC)
+        due = plan.due(now, catalogs, found, plan.LastAttempt(failed_at, arguments.failures), node_facts)
+    if isinstance(due, plan.Nothing):
+        return _nothing(due, stores, catalogs, errors, asked=arguments.kind is not None)
+    parent = due.parent.manifest if isinstance(due, plan.Incremental) else None
+    kind = "full" if parent is None else "incremental"
+    _print({"type": "begin", "command": "tick", "kind": kind, "reason": due.reason})
+    began = time.monotonic()
+    result = runner.run(found, usable, node, facts, parent, Limit(found.deadline_seconds), _say)
+    errors |= result.failures
+    errors |= _let_expire(found, usable, Owner(found.cluster, found.namespace, result.manifest.uuid, now))
+    size, seconds = result.manifest.size / 2**20, time.monotonic() - began
+    message = f"{result.manifest.name} ({due.reason}): {size:.1f} MiB in {seconds:.0f} s"
+    if problems := [*errors.values(), *([result.parent_of_none] if result.parent_of_none else [])]:
+        message += f"; but {'; '.join(problems)}"
+    document = _describe(stores)
+    return {
+        "state": "succeeded",
+        "backup": result.manifest.name,
+        "problems": problems,
+        "message": message,
+        "catalog": document,
+    }
+
+
+def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
+    found = settings.load()
+    agent = agent_settings.from_env(env)
+    stores = open_stores(found)
+    limit = Limit(found.deadline_seconds)
+    with server.connection(agent.socket) as query, tempfile.TemporaryDirectory(prefix="galera-archive-") as scratch:
+        facts = server.facts(query)
+        node = binlog.inspect(query, agent.pod)
+        if facts.uuid is None:
+            raise binlog.ArchiveError("the server is in no cluster")
+        owner = Owner(found.cluster, found.namespace, facts.uuid, datetime.now(UTC))
+        for store in stores:
+            catalog.claim(store, owner)
+        outcomes = binlog.archive(query, node, stores, found, Path(scratch), limit)
+    problems = [f"{label}: {one}" for label, one in outcomes.items() if isinstance(one, str)]
+    done = {label: one for label, one in outcomes.items() if isinstance(one, binlog.Outcome)}
+    gaps = [
+        f"{label}: transactions {one.gap[0]} to {one.gap[1]} were never archived and are gone"
+        for label, one in done.items()
+        if one.gap is not None
+    ]
+    count, size = sum(one.segments for one in done.values()), sum(one.size for one in done.values())
+    return {
+        "state": "succeeded" if done else "failed",
+        "message": "; ".join([*problems, *gaps]) or f"archived {count} segments, {size} bytes",
+        "problems": [*problems, *gaps],
+        "gaps": gaps,
+        "segments": count,
+        "last": min((one.last for one in done.values()), default=None),
+    }
+
+
+def _list(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
+    document = _describe(_stores())
+    errors = [target["error"] for target in document["targets"] if target["error"]]
+    state = "failed" if len(errors) == len(document["targets"]) else "succeeded"
+    return {"state": state, "message": "; ".join(errors), "catalog": document}
+
+
+def _expire(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
+    found = settings.load()
+    decisions = {
+        store.label: [vars(one) for one in retention.decide(catalog.read(store), datetime.now(UTC), found.retention)]
+        for store in open_stores(found)
+    }
+    return {"state": "succeeded", "message": "nothing was deleted", "decisions": decisions}
+
+
+def _verify(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
+    if not arguments.work.is_dir():
+        raise Refused(f"there is no volume {arguments.work} for a trial restore; allowed: a directory (--work)")
+    stores = _stores()
+    _print({"type": "begin", "command": "verify", "backup": arguments.name})
+    result = verify.verify(stores, arguments.name, arguments.work, settings.SECRETS / streams.IDENTITY, _say)
+    return {
+        "state": "succeeded" if result.state == "passed" else "failed",
+        "backup": result.name,
+        "message": f"{result.name} {result.state}: {result.message}",
+        "tables": result.tables,
+        "rows": result.rows,
+    }
+
+
+def _nothing(
+    due: plan.Nothing, stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str], *, asked: bool
+) -> Report:
+    by_label: dict[str, Catalog] = {one.store: one for one in catalogs}
+    pairs = [(store, by_label.get(store.label) or errors[store.label]) for store in stores]
+    return {
+        "state": "failed" if asked else "nothing",
+        "message": due.reason,
+        "next": None if due.until is None else to_time(due.until),
+        "problems": list(errors.values()),
+        "catalog": summary.describe(pairs, datetime.now(UTC)),
+    }
+
+
+def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> dict[str, str]:
+    """Delete what has expired; returns what went wrong, by target: a backup that was made stays made."""
+    errors: dict[str, str] = {}
+    for store in stores:
+        try:
+            read = catalog.read(store)
+            names = [name for name, _ in retention.expired(read, datetime.now(UTC), found.retention)]
+            outcome = cleanup.prune(store, owner, read, names)
+            gone = binlog.expire(store, catalog.read(store))
+            if outcome.removed or gone:
+                _say(f"expired in {store.label}: {', '.join(outcome.removed) or 'no backup'}, {gone} segments")
+        except StoreError as error:
+            errors[store.label] = f"expiry failed: {error}"
+    return errors
+
+
+def _node_facts(found: Settings, node: runner.Node, facts: server.Facts, lsn: int) -> plan.NodeFacts:
+    why = facts.problem or ""
+    if not why and facts.size < found.size:
+        why = f"the cluster is degraded: {facts.size} of {found.size} nodes"
+    known = base.load(node.datadir, node.pod)
+    return plan.NodeFacts(
+        healthy=not why,
+        why=why,
+        uuid=facts.uuid or "",
+        server_version=facts.version,
+        lsn=lsn,
+        backups=frozenset(known.backups if known else ()),
+    )
+
+
+def _stores() -> list[Store]:
+    return streams.open_targets(settings.FILE, Path("/backups"))
+
+
+def _read(stores: Sequence[Store]) -> tuple[list[Catalog], dict[str, str]]:
+    """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog."""
+    catalogs, errors = [], {}
+    for store in stores:
+        try:
+            catalogs.append(catalog.read(store))
+        except StoreError as error:
+            errors[store.label] = str(error)
+    return catalogs, errors
+
+
+def _describe(stores: Sequence[Store]) -> Report:
+    catalogs, errors = _read(stores)
+    by_label: dict[str, Catalog] = {one.store: one for one in catalogs}
+    pairs = [(store, by_label.get(store.label) or errors[store.label]) for store in stores]
+    return summary.describe(pairs, datetime.now(UTC))
+
+
+def _step_back() -> None:
+    """Let the server go first, with processor and disk."""
+    os.nice(10)
+    with suppress(OSError):
+        subprocess.run(["ionice", "-c", "2", "-n", "7", "-p", str(os.getpid())], check=False, capture_output=True)
+
+
+def _say(text: str) -> None:
+    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), f"backup: {text}", file=sys.stderr, flush=True)
+
+
+def _print(document: Report) -> None:
+    print(json.dumps(document), flush=True)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which agent makes the backups: the one that holds the Lease `<cluster>-galera-backup`, by preference the last node's.
+
+The last node is the one that the proxies send writes to last. A leader that works is not replaced by a better one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from ..lease import DURATION_SECONDS, RENEW_SECONDS
+from ..members import Lease
+
+# Well before anybody else may take the Lease, which is when it stood still for its whole duration.
+LOST_SECONDS = DURATION_SECONDS * 2 / 3
+
+
+class Step(Enum):
+    """What to do with the Lease."""
+
+    WAIT = "wait"
+    TAKE = "take"
+    RENEW = "renew"
+    GIVE_BACK = "give back"
+
+
+@dataclass(frozen=True)
+class View:
+    """What decides. unfit: why this node must take no backup, empty where it may. busy: it takes one just now.
+
+    better: the node with a higher ordinal that could, None where there is none.
+    """
+
+    held: bool
+    lease: Lease | None
+    unfit: str
+    busy: bool
+    better: str | None
+
+
+def decide(view: View) -> tuple[Step, str]:
+    """What to do, and why."""
+    if view.held:
+        if view.busy:
+            return Step.RENEW, "a backup is being taken"
+        if view.unfit:
+            return Step.GIVE_BACK, view.unfit
+        if view.better is not None:
+            return Step.GIVE_BACK, f"{view.better} is further back and can take over"
+        return Step.RENEW, "leads"
+    if view.lease is not None and view.lease.holder and not view.lease.expired:
+        return Step.WAIT, f"{view.lease.holder} leads"
+    if view.unfit:
+        return Step.WAIT, view.unfit
+    if view.better is not None:
+        return Step.WAIT, f"leaves it to {view.better}"
+    return Step.TAKE, "nobody leads"
+
+
+class Holder(Protocol):
+    """The part of a Lease that is needed here (lease.BootstrapLease)."""
+
+    held: bool
+
+    def read(self) -> Lease | None:
+        """Read it."""
+
+    def take(self) -> bool:
+        """Take or renew it."""
+
+    def give_back(self) -> None:
+        """Empty it."""
+
+
+class Leader:
+    """Keeps the Lease in rounds. Its owner stops what it does as soon as `leads` is false."""
+
+    def __init__(
+        self,
+        lease: Holder,
+        better: Callable[[], str | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lease, self._better, self._clock = lease, better, clock
+        self._round_at = self._held_at = float("-inf")
+        self.holder: str | None = None
+        self.reason = "has not looked yet"
+
+    @property
+    def leads(self) -> bool:
+        """Whether this pod certainly holds the Lease: it was renewed a moment ago."""
+        return self._clock() - self._held_at < LOST_SECONDS
+
+    def round(self, unfit: str, busy: bool) -> None:
+        """Look at the Lease and do what is due; at most as often as a Lease is renewed. Raises ApiError."""
+        began = self._clock()
+        if began - self._round_at < RENEW_SECONDS:
+            return
+        self._round_at = began
+        lease = self._lease.read()
+        self.holder = lease.holder if lease is not None and lease.holder and not lease.expired else None
+        free = self._lease.held or self.holder is None
+        better = self._better() if free and not busy and not unfit else None
+        step, self.reason = decide(View(self._lease.held, lease, unfit, busy, better))
+        if not self._lease.held:
+            # Somebody else has it: there is nothing to hold on to until the old renewal is out of date.
+            self._held_at = float("-inf")
+        if step in (Step.TAKE, Step.RENEW):
+            # From before the call: that is when the others begin to count at the earliest.
+            self._held_at = began if self._lease.take() else float("-inf")
+        elif step is Step.GIVE_BACK:
+            self.resign()
+
+    def resign(self) -> None:
+        """Give the Lease back, where it is held. Raises ApiError."""
+        self._held_at = float("-inf")
+        self._lease.give_back()

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is due: a full backup, an increment on which parent, or nothing until when. Pure.
+
+A full backup is due by its schedule; an increment by its interval. Where an increment is due and none is right, a full
+one is taken in its place. Times are those at which backups began, so a schedule that was missed is made up for once. A
+clock that was set back a little delays the next one a little; backups from further in the future do not count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .catalog import Backup, Catalog
+from .settings import Settings
+
+# After a failure: this long, doubled with each further one
+_RETRY = timedelta(minutes=5)
+_LONGEST_RETRY = timedelta(hours=2)
+_CLOCK_STEP = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """The node that would take the backup.
+
+    healthy: it is Synced in a complete cluster; why says what is wrong where it is not. uuid: of the Galera state.
+    server_version: `11.8.3-MariaDB-log`. lsn: Innodb_lsn_current. backups: names that its data directory remembers
+    (base.py).
+    """
+
+    healthy: bool
+    why: str
+    uuid: str
+    server_version: str
+    lsn: int
+    backups: frozenset[str]
+
+
+@dataclass(frozen=True)
+class LastAttempt:
+    """When the last backup was begun that did not succeed, and how many in a row did not; (None, 0) where it did."""
+
+    failed_at: datetime | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True)
+class Full:
+    """Take a full backup."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Incremental:
+    """Take an increment on this backup."""
+
+    parent: Backup
+    reason: str
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Take none before that time; None: until the reason is gone."""
+
+    until: datetime | None
+    reason: str
+
+
+Due = Full | Incremental | Nothing
+
+
+def due(now: datetime, catalogs: Sequence[Catalog], settings: Settings, last: LastAttempt, facts: NodeFacts) -> Due:
+    """What to do at an aware moment; catalogs: of all the stores that the backup will be written to, at least one."""
+    what = _by_time(now, catalogs, settings, facts)
+    if isinstance(what, Nothing):
+        return what
+    if not facts.healthy:
+        return Nothing(None, f"suspended: {facts.why}")
+    if last.failed_at is not None:
+        again = last.failed_at + min(_RETRY * 2 ** min(last.failures - 1, 10), _LONGEST_RETRY)
+        if last.failed_at <= now < again:
+            return Nothing(again, f"the last {last.failures} failed; it is tried again later")
+    return what
+
+
+def on_demand(kind: str, now: datetime, catalogs: Sequence[Catalog], settings: Settings, facts: NodeFacts) -> Due:
+    """What a request asks for: `full`, `incremental`, or `auto`: an increment if one is right, else a full one."""
+    if not facts.healthy:
+        return Nothing(None, f"suspended: {facts.why}")
+    if kind == "full":
+        return Full("it was asked for")
+    parent = find_parent(now, catalogs, settings, facts)
+    if isinstance(parent, Backup):
+        return Incremental(parent, "it was asked for")
+    if kind == "incremental":
+        return Nothing(None, f"no increment can be taken: {parent}")
+    return Full(f"it was asked for, and no increment can be taken: {parent}")
+
+
+def find_parent(now: datetime, catalogs: Sequence[Catalog], settings: Settings, facts: NodeFacts) -> Backup | str:
+    """The newest backup that an increment of this node may hang on, in all the stores; or why there is none."""
+    known = [one for one in catalogs[0].backups if one.manifest.started < now]
+    mine = [one for one in known if one.name in facts.backups]
+    if not mine:
+        return "none of the backups there was taken from this data directory, so there is no common LSN base"
+    parent = mine[-1]
+    for catalog in catalogs:
+        why = catalog.problem_of(parent.name)
+        if why:
+            return why
+        if catalog.by_name[parent.name].manifest.digest != parent.manifest.digest:
+            return f"backup {parent.name} is another in {catalog.store} than in {catalogs[0].store}"
+    return _wrong_parent(parent, len(catalogs[0].chain(parent.name)) - 1, settings, facts) or parent
+
+
+def _wrong_parent(parent: Backup, increments: int, settings: Settings, facts: NodeFacts) -> str:
+    """Why an increment must not hang on a backup whose chain is whole; empty where it may."""
+    manifest = parent.manifest
+    if manifest.uuid != facts.uuid:
+        return f"backup {parent.name} is of the cluster state {manifest.uuid}, this node has {facts.uuid}"
+    if _series(manifest.server_version) != _series(facts.server_version):
+        return f"backup {parent.name} is of MariaDB {manifest.server_version}, this node runs {facts.server_version}"
+    if facts.lsn < manifest.lsn_to:
+        return f"backup {parent.name} ends at LSN {manifest.lsn_to}, this node is at {facts.lsn}"
+    if increments >= settings.max_chain:
+        return f"backup {parent.name} ends a chain of {increments} increments, the most there may be"
+    return ""
+
+
+def _by_time(now: datetime, catalogs: Sequence[Catalog], settings: Settings, facts: NodeFacts) -> Due:
+    """What the clock asks for; several stores are as far as the one that is furthest behind."""
+    fulls = [_newest(catalog, now, full=True) for catalog in catalogs]
+    if None in fulls:
+        lacking = catalogs[fulls.index(None)].store
+        return Full(f"{lacking} has no good full backup")
+    last_full = min(moment for moment in fulls if moment is not None)
+    next_full = settings.schedule.next_after(last_full)
+    if next_full <= now:
+        return Full(f"the schedule asked for one at {next_full:%Y-%m-%d %H:%M} UTC")
+    if settings.incremental_interval_seconds is None:
+        return Nothing(next_full, "the schedule asks for none before")
+    newest = min(moment for catalog in catalogs if (moment := _newest(catalog, now, full=False)) is not None)
+    next_increment = newest + timedelta(seconds=settings.incremental_interval_seconds)
+    if next_increment > now:
+        return Nothing(min(next_full, next_increment), "neither the schedule nor the interval asks for one before")
+    parent = find_parent(now, catalogs, settings, facts)
+    if isinstance(parent, str):
+        return Full(f"an increment is due, and none can be taken: {parent}")
+    return Incremental(parent, f"the last backup began {int((now - newest).total_seconds())} s ago")
+
+
+def _newest(catalog: Catalog, now: datetime, *, full: bool) -> datetime | None:
+    """When the newest good backup of a store began; None without one."""
+    good = (
+        one.manifest.started
+        for one in reversed(catalog.backups)
+        if one.manifest.started <= now + _CLOCK_STEP
+        and (not full or one.manifest.kind == "full")
+        and not catalog.problem_of(one.name)
+    )
+    return next(good, None)
+
+
+def _series(version: str) -> str:
+    found = re.match(r"\d+\.\d+", version)
+    return found.group() if found else version

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""To which points a cluster can be brought back, and what has to be replayed on a backup for one of them. Pure.
+
+A point is a transaction. A time stands for the state before the first transaction, in the order of commits, that its
+node began later than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from .binlog_events import Transaction, parse_gtid, sequence_of
+from .document import to_time
+from .manifest import Manifest
+from .segment import GapError, Segment, Span, chosen, covered
+
+LATEST = "latest"
+
+
+class TargetError(ValueError):
+    """The point cannot be reached, or the text names none; says which can."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to stop: after a sequence (of the domain of Galera), or before the first transaction later than a time.
+
+    Both None: at the end of the archive.
+    """
+
+    sequence: int | None = None
+    time: datetime | None = None
+
+    def ends(self, one: Transaction) -> bool:
+        """Whether a transaction comes after the point."""
+        if self.sequence is not None:
+            return one.gtid.sequence > self.sequence
+        return self.time is not None and datetime.fromtimestamp(one.time, UTC) > self.time
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Every point in between can be restored. backup: with which it begins. first, last: sequences."""
+
+    backup: str
+    first: int
+    last: int
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Step:
+    """A segment, of which the transactions after a sequence are replayed."""
+
+    segment: Segment
+    after: int
+
+
+def parse_target(time: str, gtid: str, before: str) -> Target | None:
+    """Read what the user named; at most one of the three. None where nothing is named.
+
+    time: ISO 8601 with a zone, or `latest`. gtid: the last transaction to have. before: the first one not to have.
+    Raises TargetError.
+    """
+    named = {name: text for name, text in (("TIME", time), ("GTID", gtid), ("BEFORE_GTID", before)) if text}
+    if len(named) > 1:
+        raise TargetError(f"{' and '.join(f'SOURCE_{name}' for name in named)} are set; allowed: one of them")
+    if time == LATEST:
+        return Target()
+    if time:
+        return Target(time=_time(time))
+    if gtid or before:
+        try:
+            found = parse_gtid(gtid or before)
+        except ValueError as error:
+            raise TargetError(str(error)) from None
+        return Target(sequence=found.sequence - (0 if gtid else 1))
+    return None
+
+
+def intervals(
+    backups: Iterable[Manifest], spans: Sequence[Span], load: Callable[[Span], Segment], domain: int
+) -> list[Interval]:
+    """What can be restored of one cluster: each backup, and on from it as far as the archive has no hole.
+
+    Backups that meet the same stretch of the archive are one interval. load reads the document of a segment.
+    """
+    ranges = covered(spans)
+    result: list[Interval] = []
+    for one in sorted(backups, key=lambda one: sequence_of(one.gtid, domain)):
+        start = sequence_of(one.gtid, domain)
+        last = next((end for first, end in ranges if first <= start + 1 <= end), start)
+        if result and start <= result[-1].last:
+            continue
+        until = one.finished
+        if last > start:
+            until = max(until, load(next(span for span in spans if span.last == last)).closed)
+        result.append(Interval(one.name, start, last, one.finished, until))
+    return result
+
+
+def holes(found: Sequence[Interval]) -> list[tuple[datetime, datetime]]:
+    """The times between intervals, to which nothing can be restored."""
+    return [(one.until, other.since) for one, other in pairwise(found) if one.until < other.since]
+
+
+def steps(after: int, target: Target, spans: Sequence[Span], load: Callable[[Span], Segment]) -> list[Step]:
+    """What to replay on a state that has everything up to a sequence. Raises TargetError where it is not archived."""
+    try:
+        if target.sequence is not None:
+            return list(_steps(after, chosen(spans, after, target.sequence), load))
+        end = next((last for first, last in covered(spans) if first <= after + 1 <= last), after)
+        found = list(_steps(after, chosen(spans, after, end), load))
+    except GapError as error:
+        raise TargetError(str(error)) from None
+    if target.time is None:
+        return found
+    result: list[Step] = []
+    for step in found:
+        result.append(step)
+        if step.segment.latest > target.time or step.segment.closed >= target.time:
+            return result
+    raise TargetError(f"the archive goes on without a hole only to {_end(found)}")
+
+
+def nearest(found: Sequence[Interval], target: Target, domain: int) -> str:
+    """The points that can be restored and lie nearest to one that cannot, as a phrase."""
+    if not found:
+        return "no point in time can be restored"
+
+    def distance(one: Interval) -> float:
+        if target.time is not None:
+            moment = min(max(target.time, one.since), one.until)
+            return abs((moment - target.time).total_seconds())
+        sequence = target.sequence or 0
+        return abs(min(max(sequence, one.first), one.last) - sequence)
+
+    best = min(found, key=distance)
+    return (
+        f"the nearest that can be restored are {to_time(best.since)} to {to_time(best.until)}, "
+        f"transactions {best.first} to {best.last} of domain {domain}"
+    )
+
+
+def _steps(after: int, wanted: Sequence[Span], load: Callable[[Span], Segment]) -> Iterator[Step]:
+    for span in wanted:
+        yield Step(load(span), after)
+        after = span.last
+
+
+def _end(found: Sequence[Step]) -> str:
+    return to_time(found[-1].segment.closed) if found else "the backup itself"
+
+
+def _time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise TargetError(
+            f"SOURCE_TIME is '{text}'; allowed: {LATEST}, or a time with its zone, such as 2026-11-21T13:23:00+01:00"
+        )
+    return found.astimezone(UTC)

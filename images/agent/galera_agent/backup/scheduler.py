@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The thread of the agent that has backups made: leads or not, starts child processes, and publishes what came of it.
+
+It knows times and outcomes, nothing of stores: those are the children's. Its rounds are a second apart.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..kube import ApiError
+from ..settings import SettingsError
+from . import settings as backup_settings
+from .leader import Leader
+from .settings import Settings
+
+ROUND_SECONDS = 1.0
+# A child that says nothing is due says until when; but a target may be changed from outside.
+LONGEST_PAUSE = 900.0
+_RETRY_SECONDS = 60.0
+_REQUEST_SECONDS = 3.0
+_PUBLISH_SECONDS = 60.0
+# Beyond its own deadline a child has time to clean up.
+_GRACE_SECONDS = 60.0
+# A closed log has to be uploaded within the interval as well.
+_ARCHIVE_SHARE = 2 / 3
+
+
+class Running(Protocol):
+    """The part of a child process that is needed here (child.Child)."""
+
+    words: tuple[str, ...]
+    began: float
+
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """What it said last."""
+
+    def result(self) -> dict[str, Any] | None:
+        """What it said at its end, None before."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+class Board(Protocol):
+    """Where outcomes are published (publish.Publisher)."""
+
+    def read_request(self) -> Mapping[str, Any] | None:
+        """The open request of a user."""
+
+    def answer(self, request: Mapping[str, Any], state: str, backup: str, message: str) -> None:
+        """Answer it."""
+
+    def publish(self, document: Mapping[str, Any]) -> None:
+        """What GET /backups tells."""
+
+    def event(self, reason: str, kind: str, message: str) -> None:
+        """An Event."""
+
+
+@dataclass
+class Progress:
+    """What the leader knows; a new leader begins with nothing. Times are of the monotonic clock."""
+
+    next_tick: float = 0.0
+    next_archive: float = 0.0
+    archived_at_seqno: int | None = None
+    failures: int = 0
+    failed_at: float | None = None
+    document: dict[str, Any] = field(default_factory=dict)
+    published_at: float = float("-inf")
+    changed: bool = True
+
+
+class Scheduler:
+    """One round after the other; see the module."""
+
+    def __init__(
+        self,
+        leader: Leader,
+        board: Board,
+        unfit: Callable[[], str],
+        seqno: Callable[[], int],
+        start: Callable[[Sequence[str]], Running],
+        log: Callable[[str], None],
+        *,
+        file: Path = backup_settings.FILE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._leader, self._board, self._unfit, self._seqno = leader, board, unfit, seqno
+        self._start, self._log, self._file, self._clock = start, log, file, clock
+        self._settings: Settings | None = None
+        self._seen: int | None = None
+        self._work: Running | None = None
+        self._request: Mapping[str, Any] | None = None
+        self._archiver: Running | None = None
+        self._asked_at = float("-inf")
+        self._progress = Progress()
+        self._problem = ""
+
+    def run(self, stop: threading.Event) -> None:
+        """Go round until told to stop; then end what runs and give the Lease back."""
+        while not stop.wait(ROUND_SECONDS):
+            # A round that fails must not end the backups, and must be seen.
+            try:
+                self.round()
+            except Exception as error:
+                self._say_once(f"backup: this round failed: {type(error).__name__}: {error}")
+        self._end()
+
+    def round(self) -> None:
+        """Look at the settings, keep the Lease, take the outcomes of what has ended, and start what is due."""
+        self._read_settings()
+        if self._settings is None:
+            self._stop_all()
+            if self._leader.leads:
+                self._leader.resign()
+            return
+        try:
+            self._leader.round(self._unfit(), busy=self._work is not None)
+        except ApiError as error:
+            self._say_once(f"backup: the Lease cannot be kept: {error}")
+        if not self._leader.leads:
+            self._stop_all()
+            self._progress = Progress()
+            return
+        self._collect(self._settings)
+        self._begin(self._settings)
+        self._publish()
+
+    def _read_settings(self) -> None:
+        try:
+            seen = self._file.stat().st_mtime_ns
+        except OSError:
+            self._settings = self._seen = None
+            return
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._settings = backup_settings.load(self._file)
+            self._progress.next_tick = 0.0
+        except SettingsError as error:
+            # What was asked for before may be just what is not wanted any more.
+            self._settings = None
+            self._log(f"backup: the settings are refused: {error}")
+
+    def _collect(self, settings: Settings) -> None:
+        if self._work is not None:
+            result = self._work.result()
+            if result is not None:
+                work, self._work = self._work, None
+                self._worked(work, result)
+            elif self._clock() - self._work.began > settings.deadline_seconds + _GRACE_SECONDS:
+                self._work.stop()
+        if self._archiver is not None:
+            archived = self._archiver.result()
+            if archived is not None:
+                self._archiver = None
+                self._archived(archived)
+            elif self._clock() - self._archiver.began > settings.deadline_seconds + _GRACE_SECONDS:
+                self._archiver.stop()
+
+    def _worked(self, work: Running, result: Mapping[str, Any]) -> None:
+        """A backup or a verification has ended, or nothing was due."""
+        state, message, now = str(result.get("state")), str(result.get("message", "")), self._clock()
+        progress = self._progress
+        tick = work.words[0] == "tick"
+        if state != "nothing":
+            self._log(f"backup: {work.words[0]} {state}: {message}")
+            failed = state == "failed"
+            what = "Backup" if tick else "BackupVerification"
+            self._board.event(
+                f"{what}{'Failed' if failed else 'Succeeded'}", "Warning" if failed else "Normal", message
+            )
+            last = {"command": work.words[0], "state": state, "message": message, "time": _now()}
+            progress.document["last"] = {**last, "backup": result.get("backup")}
+        if tick and self._request is None:
+            progress.failures = progress.failures + 1 if state == "failed" else 0
+            progress.failed_at = time.time() if state == "failed" else None
+        if result.get("catalog"):
+            progress.document["catalog"] = result["catalog"]
+        progress.next_tick = now + _pause(result)
+        progress.document["running"] = None
+        progress.document["next"] = result.get("next")
+        progress.changed = True
+        if self._request is not None:
+            request, self._request = self._request, None
+            answer = "failed" if state == "failed" else "succeeded"
+            self._board.answer(request, answer, str(result.get("backup") or ""), message)
+
+    def _archived(self, result: Mapping[str, Any]) -> None:
+        progress = self._progress
+        problems = [str(one) for one in result.get("problems", [])]
+        if result.get("state") == "failed" or problems:
+            message = str(result.get("message"))
+            self._say_once(f"backup: archive of binary logs: {message}")
+            if progress.document.get("archive", {}).get("message") != message:
+                self._board.event("BinlogArchiveFailed", "Warning", message)
+            progress.archived_at_seqno = None
+        progress.document["archive"] = {
+            "state": result.get("state"),
+            "last": result.get("last"),
+            "message": result.get("message"),
+            "time": _now(),
+        }
+        progress.changed = progress.changed or bool(problems)
+
+    def _begin(self, settings: Settings) -> None:
+        now, progress = self._clock(), self._progress
+        if self._unfit():
+            # The Lease goes to another node, unless this is over soon.
+            return
+        if self._work is None and now - self._asked_at >= _REQUEST_SECONDS:
+            self._asked_at = now
+            self._take_request()
+        if self._work is None and now >= progress.next_tick:
+            words = ["tick"]
+            if progress.failed_at is not None:
+                words += ["--failures", str(progress.failures), "--failed-at", f"{progress.failed_at:.0f}"]
+            self._work = self._start(words)
+        interval = settings.binlog_interval_seconds
+        if interval is not None and self._archiver is None and now >= progress.next_archive:
+            progress.next_archive = now + interval * _ARCHIVE_SHARE
+            seqno = self._seqno()
+            if seqno != progress.archived_at_seqno:
+                progress.archived_at_seqno = seqno
+                self._archiver = self._start(["archive"])
+
+    def _take_request(self) -> None:
+        request = self._board.read_request()
+        if request is None:
+            return
+        words = _words(request)
+        if words is None:
+            self._board.answer(request, "failed", "", "the request is not understood; allowed: action backup or verify")
+            return
+        self._board.answer(request, "running", "", "")
+        self._request, self._work = request, self._start(words)
+
+    def _publish(self) -> None:
+        progress, now = self._progress, self._clock()
+        if self._work is not None and self._work.last is not None and self._work.last.get("type") == "begin":
+            running = {**self._work.last, "type": "running"}
+            if progress.document.get("running") != running:
+                progress.document["running"], progress.changed = running, True
+        if progress.changed or now - progress.published_at >= _PUBLISH_SECONDS:
+            progress.changed, progress.published_at = False, now
+            self._board.publish(progress.document)
+
+    def _stop_all(self) -> None:
+        """End what runs: its outcome is nobody's business any more, and what it leaves the next run removes."""
+        for child in (self._work, self._archiver):
+            if child is not None and child.result() is None:
+                child.stop()
+        self._work = None if self._work is None or self._work.result() is not None else self._work
+        self._archiver = None if self._archiver is None or self._archiver.result() is not None else self._archiver
+        if self._work is None:
+            self._request = None
+
+    def _end(self) -> None:
+        until = self._clock() + 2 * ROUND_SECONDS
+        self._stop_all()
+        while (self._work is not None or self._archiver is not None) and self._clock() < until:
+            time.sleep(0.05)
+            self._stop_all()
+        try:
+            self._leader.resign()
+        except ApiError as error:
+            self._log(f"backup: the Lease was not given back: {error}")
+
+    def _say_once(self, text: str) -> None:
+        if text != self._problem:
+            self._log(text)
+        self._problem = text
+
+
+def _pause(result: Mapping[str, Any]) -> float:
+    """Seconds until the next look at what is due."""
+    until = result.get("next")
+    if result.get("state") != "nothing" or until is None:
+        return _RETRY_SECONDS if result.get("state") != "succeeded" else 1.0
+    left = (datetime.fromisoformat(str(until)) - datetime.now(UTC)).total_seconds()
+    return min(max(left, 1.0), LONGEST_PAUSE)
+
+
+def _words(request: Mapping[str, Any]) -> list[str] | None:
+    """The command for a request, None where it asks for nothing that there is."""
+    kind, name = request.get("kind") or "auto", request.get("name") or "latest"
+    if request.get("action") == "backup" and kind in ("auto", "full", "incremental"):
+        return ["tick", "--kind", str(kind)]
+    if request.get("action") == "verify" and isinstance(name, str) and not name.startswith("-"):
+        return ["verify", name]
+    return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

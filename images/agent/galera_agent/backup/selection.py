@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which chains of a catalog may be restored for what the user named, the best first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..chain import LATEST, NONE, Refused
+from .binlog_events import parse_gtid
+from .catalog import Backup, Catalog, ChainError
+from .recovery import Target
+
+Chosen = Sequence[Backup]
+
+
+def candidates(
+    catalogs: Sequence[Catalog], backup: str, increment: str, target: Target | None = None
+) -> Iterator[tuple[str, Chosen | str]]:
+    """Names and chains with the newest end first, each of them in the order of the catalogs.
+
+    In place of a chain a text says why it cannot be restored.
+
+    backup: `latest`, or the name of a full backup or of an increment. increment: `latest`, `none`, or a name. target:
+    the end of the chain must not be after it. Raises Refused for names that do not fit.
+    """
+    names = _names(catalogs, backup, increment)
+    for name in sorted(names, reverse=True):
+        for catalog in catalogs:
+            if name in catalog.broken or (name in catalog.by_name and _before(catalog.by_name[name], target)):
+                yield name, _chain(catalog, name)
+
+
+def _chain(catalog: Catalog, name: str) -> Chosen | str:
+    try:
+        found = catalog.chain(name)
+    except ChainError as error:
+        return str(error)
+    problem = catalog.problem_of(name)
+    return f"backup {name} in {catalog.store}: {problem}" if problem else found
+
+
+def _before(backup: Backup, target: Target | None) -> bool:
+    """Whether a backup ends at the target or before it."""
+    if target is None:
+        return True
+    if target.time is not None:
+        return backup.manifest.finished <= target.time
+    if target.sequence is not None:
+        # Other domains than that of Galera grow by what a node writes for itself alone, and stay behind.
+        sequences = [parse_gtid(one).sequence for one in backup.manifest.gtid.split(",") if one]
+        return bool(sequences) and max(sequences) <= target.sequence
+    return True
+
+
+def _names(catalogs: Sequence[Catalog], backup: str, increment: str) -> set[str]:
+    """The names of the backups with which a wanted chain may end."""
+    known = {name for catalog in catalogs for name in (*catalog.by_name, *catalog.broken)}
+    if backup != LATEST and backup not in known:
+        raise Refused(f"SOURCE_BACKUP is '{backup}', which {_absent(catalogs, backup)}; allowed: {_some(known)}")
+    if increment not in (LATEST, NONE) and increment not in known:
+        raise Refused(
+            f"SOURCE_INCREMENT is '{increment}', which {_absent(catalogs, increment)}; allowed: {_some(known)}"
+        )
+    fulls = {name for name in known if name.endswith("-full")}
+    if backup != LATEST and backup not in fulls:
+        if increment not in (LATEST, NONE, backup):
+            raise Refused(f"SOURCE_BACKUP is the increment {backup} and SOURCE_INCREMENT is {increment}; name one")
+        return {backup}
+    if increment == NONE:
+        return fulls if backup == LATEST else {backup}
+    wanted = known if increment == LATEST else {increment}
+    if backup == LATEST:
+        return wanted
+    mine = {name for name in wanted if any(_full_of(catalog, name) == backup for catalog in catalogs)}
+    if not mine:
+        raise Refused(f"increment {increment} does not belong to the full backup {backup}")
+    return mine
+
+
+def _full_of(catalog: Catalog, name: str) -> str | None:
+    """The full backup at the beginning of a chain, as far as the chain can be followed."""
+    seen = name
+    while (found := catalog.by_name.get(seen)) is not None and found.manifest.parent is not None:
+        seen = found.manifest.parent
+    return seen if seen in catalog.by_name else None
+
+
+def _absent(catalogs: Sequence[Catalog], name: str) -> str:
+    return "is incomplete" if any(name in catalog.incomplete for catalog in catalogs) else "is not there"
+
+
+def _some(names: set[str]) -> str:
+    newest = sorted(names)[-10:]
+    return ", ".join([LATEST, *newest]) + (f" and {len(names) - len(newest)} older ones" if len(names) > 10 else "")

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restores from a store of streams: downloads, decrypts, decompresses and unpacks in one pipe, beside the data's place.
+
+The first backup of a chain is unpacked where the data directory is made, so that nothing is copied twice; increments
+are unpacked beside it, one at a time.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import chain as directories
+from .. import offline
+from ..chain import Refused
+from ..sources import TARGET_EXTRA, TEMP_EXTRA, beside
+from . import catalog, programs, recovery, segment, selection, settings
+from .binlog_events import sequence_of
+from .document import to_time
+from .manifest import StoredObject
+from .pipe import Limit
+from .recovery import Step, Target, TargetError
+from .replay import replay
+from .segment import Segment, SegmentError, Span
+from .selection import Chosen
+from .store import Store, StoreError, open_stores
+from .stream import checked, receive
+from .volume_store import VolumeStore
+
+if TYPE_CHECKING:
+    from ..restore import Plan
+
+IDENTITY = "age-identity"
+
+
+class Streams:
+    """One chain of a store, and what is replayed after it."""
+
+    def __init__(
+        self,
+        store: Store,
+        chosen: Chosen,
+        steps: Sequence[Step],
+        target: Target | None,
+        identity: Path,
+        log: Callable[[str], None],
+        limit: Limit | None = None,
+    ) -> None:
+        self._store, self._backups, self._steps, self._target = store, chosen, steps, target
+        self._identity, self._log, self._limit = identity, log, limit or Limit()
+
+    @property
+    def identity(self) -> list[list[str]]:
+        """Names and digests of the manifests, and the point."""
+        found = [[one.name, one.manifest.digest] for one in self._backups]
+        return found if self._target is None else [*found, [_point(self._target, self._steps), ""]]
+
+    @property
+    def until(self) -> str:
+        """When the last backup ended."""
+        return f"{to_time(self._backups[-1].manifest.finished)}, in {self._store.label}"
+
+    def check(self, version: str) -> None:
+        """Versions, the key, and whether each object is there with its size. Raises Refused."""
+        mine = directories.series(version.partition("MariaDB server")[2])
+        for one in (backup.manifest for backup in self._backups):
+            theirs = directories.series(one.server_version)
+            if mine is None or theirs is None or theirs > mine:
+                raise Refused(
+                    f"backup {one.name} is of MariaDB {one.server_version}, this image has {version.strip()[:100]}; "
+                    "allowed: an image of that version or newer"
+                )
+        encrypted = {recipient for one in self._backups for recipient in one.manifest.recipients}
+        encrypted |= {recipient for step in self._steps for recipient in step.segment.recipients}
+        if encrypted:
+            check_key(self._identity, [one.manifest.recipients for one in self._backups if one.manifest.encryption])
+            check_key(self._identity, [step.segment.recipients for step in self._steps if step.segment.encryption])
+
+    def space(self) -> tuple[int, int]:
+        """All of it in the target, where increments are unpacked, too; nothing of size on the temporary volume."""
+        data = sum(one.manifest.data_bytes for one in self._backups)
+        replayed = sum(step.segment.data_bytes for step in self._steps)
+        return TEMP_EXTRA, data + replayed + TARGET_EXTRA
+
+    def build(self, fresh: Path, work: Path, tools: offline.Tools) -> dict[str, str]:
+        """Unpack and prepare. Raises CorruptError, StreamError, StoreError, StepError or OSError."""
+        full, *increments = self._backups
+        self._unpack(full, fresh)
+        layout = offline.read_layout(fresh)
+        tools.prepare(fresh, None, full.name)
+        # On the same file system: files are moved from one to the other.
+        delta = beside(fresh)
+        for one in increments:
+            self._unpack(one, delta)
+            tools.prepare(fresh, delta, one.name)
+            shutil.rmtree(delta)
+        for one in self._backups:
+            # The copy of the binary log that is part of a backup belongs to the old server.
+            if one.manifest.binlog is not None:
+                (fresh / one.manifest.binlog.file).unlink(missing_ok=True)
+        return layout
+
+    def replay(self, fresh: Path, options: Sequence[str], tools: offline.Tools) -> None:
+        """Replay the archive up to the point. Raises as build does."""
+        if not self._steps or self._target is None:
+            return
+        with tools.serving(fresh, options) as socket, tempfile.TemporaryDirectory(dir=socket.parent) as scratch:
+            last = replay(
+                self._steps, self._target, self._store, self._identity, socket, Path(scratch), self._limit, self._log
+            )
+        self._log(f"replayed the transactions up to {last}")
+
+    def _unpack(self, backup: catalog.Backup, into: Path) -> None:
+        manifest = backup.manifest
+        into.mkdir(mode=0o700)
+        self._log(f"unpacks {manifest.name}: {manifest.size / 2**20:.1f} MiB of {self._store.label}")
+        stages = [
+            *programs.unpack(manifest.encryption is not None, self._identity),
+            programs.extract(into),
+        ]
+        with tempfile.TemporaryDirectory() as scratch:
+            receive(self._objects(manifest.objects), stages, Path(scratch), self._limit)
+
+    def _objects(self, objects: Sequence[StoredObject]) -> Iterator[bytes]:
+        for one in objects:
+            with self._store.reader(one.key) as reader:
+                yield from checked(reader, one.key, one.size, one.sha256)
+
+
+def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
+    """The chain that the plan names, in each target that has it; then, where allowed, older ones.
+
+    Raises Refused or TargetError where there is none, StoreError where no target can be read.
+    """
+    stores, problems = [], []
+    for store in open_targets(plan.settings, plan.store):
+        try:
+            stores.append((store, catalog.read(store)))
+        except StoreError as error:
+            problems.append(str(error))
+            log(f"leaves out a target: {error}")
+    if not stores:
+        raise StoreError("; ".join(problems))
+    read = [catalog for _, catalog in stores]
+    reasons: list[str] = []
+    best: str | None = None
+    for name, candidate in selection.candidates(read, plan.backup, plan.increment, plan.target_point):
+        best = best or name
+        if name != best and not plan.fallback:
+            # Another target's copy of the same backup is as good; an older backup is other data.
+            break
+        found = _source(plan, stores, name, candidate, log)
+        if isinstance(found, str):
+            reasons.append(found)
+            continue
+        for reason in reasons[:10]:
+            log(f"falls back: {reason}")
+        reasons = []
+        yield found
+    if reasons or best is None:
+        raise Refused(_nothing(reasons, stores, plan.target_point))
+
+
+def _source(
+    plan: Plan,
+    stores: Sequence[tuple[Store, catalog.Catalog]],
+    name: str,
+    candidate: Chosen | str,
+    log: Callable[[str], None],
+) -> Streams | str:
+    """The source of a chain, or why it cannot be restored."""
+    if isinstance(candidate, str):
+        return candidate
+    store = next(store for store, _ in stores if store.label == candidate[-1].store)
+    try:
+        steps = _steps(store, candidate, plan.target_point)
+    except (TargetError, SegmentError, StoreError) as error:
+        return f"{name} in {store.label}: {error}"
+    return Streams(store, candidate, steps, plan.target_point, plan.keys / IDENTITY, log)
+
+
+def open_targets(file: Path, volume: Path) -> list[Store]:
+    """The targets of the settings, or a mounted volume where there are none. Raises SettingsError, StoreError."""
+    if not file.exists():
+        return [VolumeStore(volume)]
+    return open_stores(settings.load(file))
+
+
+def check_key(identity: Path, needed: Sequence[Sequence[str]]) -> None:
+    """Raise Refused unless the key opens everything that is encrypted for these recipients."""
+    if not identity.exists():
+        raise Refused(f"the backup is encrypted, and there is no key {identity}")
+    done = subprocess.run(["age-keygen", "-y", str(identity)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Refused(f"{identity} holds no age key: {done.stderr.strip()[:200]}")
+    mine = set(done.stdout.split())
+    for recipients in needed:
+        if not mine & set(recipients):
+            raise Refused(
+                f"the key {identity} is that of {', '.join(sorted(mine)) or 'nobody'}, and the backup is encrypted for "
+                f"{', '.join(recipients)}"
+            )
+
+
+def load_segment(store: Store) -> Callable[[Span], Segment]:
+    """Reads the documents of a store's segments, each once. What it returns raises StoreError, SegmentError."""
+    known: dict[str, Segment] = {}
+
+    def load(span: Span) -> Segment:
+        if span.key not in known:
+            known[span.key] = Segment.from_json(store.get(span.key))
+            if known[span.key].key != span.key:
+                raise SegmentError(f"{span.key} is the document of {known[span.key].key}")
+        return known[span.key]
+
+    return load
+
+
+def _steps(store: Store, chosen: Chosen, target: Target | None) -> list[Step]:
+    if target is None:
+        return []
+    last = chosen[-1].manifest
+    spans, load = segment.spans(store, last.uuid), load_segment(store)
+    if not spans:
+        if target.time is not None and target.time == last.finished:
+            return []
+        raise TargetError("there is no archive of binary logs of its cluster")
+    domain = load(spans[-1]).domain
+    return recovery.steps(sequence_of(last.gtid, domain), target, spans, load)
+
+
+def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catalog]], target: Target | None) -> str:
+    """Why nothing can be restored, and where a point was wanted, which points can be."""
+    none = "there is no complete backup" if target is None else "no backup ended at the wanted point or before it"
+    text = "; ".join(reasons[:5]) or none
+    if target is None:
+        return text
+    words = []
+    for store, read in stores:
+        found, domain = known_intervals(store, read)
+        words.append(f"{store.label}: {recovery.nearest(found, target, domain)}")
+    return f"{text}; {'; '.join(words)}"
+
+
+def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.Interval], int]:
+    """What can be restored from a store, of the cluster of its newest backup, and the domain of Galera there.
+
+    Raises StoreError, SegmentError.
+    """
+    good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
+    if not good:
+        return [], 0
+    newest = good[-1]
+    spans, load = segment.spans(store, newest.uuid), load_segment(store)
+    domain = load(spans[-1]).domain if spans else 0
+    return recovery.intervals([one for one in good if one.uuid == newest.uuid], spans, load, domain), domain
+
+
+def _point(target: Target, steps: Sequence[Step]) -> str:
+    if target.time is not None:
+        return f"time {to_time(target.time)}"
+    if target.sequence is not None:
+        return f"transaction {target.sequence}"
+    return f"transaction {steps[-1].segment.last}" if steps else "the end of the backup"

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What GET /backups tells of the targets: their backups, what is wrong, and the points that can be restored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from . import recovery, streams
+from .catalog import Backup, Catalog
+from .document import to_time
+from .segment import SegmentError
+from .store import Store, StoreError
+
+# A ConfigMap holds 1 MiB; a backup takes some 400 bytes.
+_MOST_BACKUPS, _MOST_PROBLEMS = 500, 50
+
+
+def describe(stores: Sequence[tuple[Store, Catalog | str]], now: datetime) -> dict[str, Any]:
+    """The document; a text in place of a catalog is why a target cannot be read."""
+    return {"format": 1, "time": to_time(now), "targets": [_target(store, found) for store, found in stores]}
+
+
+def _target(store: Store, found: Catalog | str) -> dict[str, Any]:
+    if isinstance(found, str):
+        return {"target": store.label, "error": found, "backups": [], "problems": [], "intervals": [], "holes": []}
+    problems = list(found.problems)
+    try:
+        intervals, domain = streams.known_intervals(store, found)
+    except (StoreError, SegmentError) as error:
+        intervals, domain = [], 0
+        problems.append(f"the archive of binary logs cannot be read: {error}")
+    return {
+        "target": found.store,
+        "error": None,
+        "owner": None if found.owner is None else str(found.owner),
+        "backups": [_backup(found, one) for one in found.backups[-_MOST_BACKUPS:]],
+        "incomplete": list(found.incomplete)[-_MOST_PROBLEMS:],
+        "problems": problems[:_MOST_PROBLEMS],
+        "domain": domain,
+        "intervals": [_interval(one) for one in intervals[-_MOST_BACKUPS:]],
+        "holes": [[to_time(since), to_time(until)] for since, until in recovery.holes(intervals)][-_MOST_PROBLEMS:],
+    }
+
+
+def _backup(catalog: Catalog, one: Backup) -> dict[str, Any]:
+    manifest = one.manifest
+    return {
+        "name": manifest.name,
+        "kind": manifest.kind,
+        "parent": manifest.parent,
+        "started": to_time(manifest.started),
+        "finished": to_time(manifest.finished),
+        "size": manifest.size,
+        "data_bytes": manifest.data_bytes,
+        "node": manifest.node,
+        "uuid": manifest.uuid,
+        "seqno": manifest.seqno,
+        "gtid": manifest.gtid,
+        "encrypted": manifest.encryption is not None,
+        "verified": one.verified,
+        "problem": catalog.problem_of(manifest.name) or None,
+    }
+
+
+def _interval(one: recovery.Interval) -> dict[str, Any]:
+    times = {"since": to_time(one.since), "until": to_time(one.until)}
+    return {"backup": one.backup, "first": one.first, "last": one.last, **times}

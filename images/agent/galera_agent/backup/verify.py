@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The trial restore of a backup: into a server that is thrown away, where each table is checked, counted and summed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .. import offline, sql
+from ..chain import LATEST, Refused
+from . import catalog, selection, server
+from .binlog import Query
+from .manifest import Verification, verification_key
+from .pipe import StreamError
+from .store import Store, StoreError
+from .streams import Streams
+
+# Of so many tables, the largest first, a checksum is made: that reads every row through the storage engine.
+CHECKSUMS = 20
+_TABLES = """SELECT table_schema, table_name FROM information_schema.tables
+ WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('information_schema', 'performance_schema', 'sys')
+ ORDER BY data_length DESC, table_schema, table_name"""
+_UNCHECKED = "The storage engine for the table doesn't support check"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the check of a server found. problems: one sentence for each table that is not right."""
+
+    tables: int
+    rows: int
+    problems: tuple[str, ...]
+
+
+def verify(
+    stores: Sequence[Store],
+    name: str,
+    work: Path,
+    identity: Path,
+    say: Callable[[str], None],
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Verification:
+    """Restore a backup (`latest`, or its name) below work, check it and put the result beside its manifest.
+
+    Raises Refused where no such backup is there, StoreError where no target can be read or take the result.
+    """
+    catalogs = [(store, catalog.read(store)) for store in stores]
+    chosen = _chosen([one for _, one in catalogs], name)
+    store = next(store for store, _ in catalogs if store.label == chosen[-1].store)
+    manifest = chosen[-1].manifest
+    started = now().replace(microsecond=0)
+    place = Path(tempfile.mkdtemp(prefix="galera-verify-", dir=work))
+    try:
+        found, problem = _try(Streams(store, chosen, [], None, identity, say), place, say), ""
+    except (Refused, StoreError, StreamError, offline.StepError, server.ServerError, OSError) as error:
+        found, problem = Tables(0, 0, ()), str(error)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    problem = problem or "; ".join(found.problems[:10])
+    result = Verification(
+        name=manifest.name,
+        digest=manifest.digest,
+        state="failed" if problem else "passed",
+        started=started,
+        finished=now().replace(microsecond=0),
+        server_version=manifest.server_version,
+        message=problem or f"{found.tables} tables with {found.rows} rows are right",
+        tables=found.tables,
+        rows=found.rows,
+    )
+    store.put(verification_key(result.name), result.to_json())
+    return result
+
+
+def check_tables(query: Query) -> Tables:
+    """Check every table of a server, count its rows, and sum up the largest ones. Raises ServerError."""
+    problems: list[str] = []
+    rows = 0
+    tables = [f"{sql.identifier(str(schema))}.{sql.identifier(str(table))}" for schema, table in query(_TABLES)]
+    for number, table in enumerate(tables):
+        try:
+            problems += [
+                f"{table}: {row[3]}"
+                for row in query(f"CHECK TABLE {table} EXTENDED")
+                if row[2] in ("error", "warning") or (row[2] == "status" and row[3] not in ("OK", _UNCHECKED))
+            ]
+            rows += int(query(f"SELECT COUNT(*) FROM {table}")[0][0])
+            if number < CHECKSUMS and query(f"CHECKSUM TABLE {table} EXTENDED")[0][1] is None:
+                problems.append(f"{table}: it has no checksum")
+        except server.ServerError as error:
+            problems.append(f"{table}: {error}")
+    return Tables(len(tables), rows, tuple(problems))
+
+
+def _try(source: Streams, place: Path, say: Callable[[str], None]) -> Tables:
+    data = place / "data"
+    with tempfile.TemporaryDirectory() as scratch:
+        tools = offline.Tools(Path(scratch), say)
+        source.check(offline.tool_version())
+        layout = source.build(data, place, tools)
+        options = [f"--{name}={value}" for name, value in layout.items()]
+        with tools.serving(data, options) as socket, server.connection(socket, timeout=None) as query:
+            say("checks the tables")
+            return check_tables(query)
+
+
+def _chosen(catalogs: Sequence[catalog.Catalog], name: str) -> selection.Chosen:
+    """The chain of a backup; one that failed before is tried again when it is named."""
+    if name == LATEST:
+        for _, found in selection.candidates(catalogs, LATEST, LATEST):
+            if not isinstance(found, str):
+                return found
+        raise Refused("there is no backup to verify")
+    for one in catalogs:
+        if name in one.by_name:
+            return one.chain(name)
+    raise Refused(f"backup {name} is not there; allowed: latest, or the name of a backup")

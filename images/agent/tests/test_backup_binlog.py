@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The archive of binary logs: reading files, going on from what is archived, gaps, and what expires."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backup_samples import OTHER_UUID, UUID, settings_json
+from binlog_samples import ENCRYPTION, GTID, binlog, event, transaction, write
+from galera_agent.backup import binlog as archiver
+from galera_agent.backup import binlog_events, programs, segment
+from galera_agent.backup import settings as backup_settings
+from galera_agent.backup.binlog import ArchiveError, Node, Outcome
+from galera_agent.backup.binlog_events import BinlogError, Gtid, Run, parse_gtid, read_start, runs, sequence_of
+from galera_agent.backup.pipe import Limit, Stage
+from galera_agent.backup.segment import GapError, Segment, SegmentError, Span, chosen, covered
+from galera_agent.backup.volume_store import VolumeStore
+
+NOW = datetime(2026, 11, 21, 14, tzinfo=UTC)
+SETTINGS = replace(backup_settings.from_json(settings_json()), recipients=())
+
+
+def moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+def test_a_file_of_a_real_server() -> None:
+    """MariaDB 11.8.6, with checksums: a table is made and three rows are added on three nodes."""
+    path = Path(__file__).with_name("data") / "binlog.000011"
+    assert read_start(path) == {1: 17}
+    found = list(binlog_events.transactions(path))
+    assert [(one.offset, str(one.gtid)) for one in found][:3] == [(373, "1-1-18"), (512, "1-1-19"), (706, "1-1-20")]
+    (run,) = runs(found, 1)
+    assert (run.first, run.last) == (18, 22)
+    assert run.earliest == datetime(2026, 11, 21, 13, 38, 32, tzinfo=UTC)
+
+
+def test_runs_end_at_holes_and_pass_over_other_domains(tmp_path: Path) -> None:
+    path = tmp_path / "b"
+    parts = [
+        transaction(5, 50),
+        transaction(9, 51, domain=7),
+        transaction(6, 40),
+        transaction(8, 60),
+        transaction(9, 61),
+    ]
+    path.write_bytes(binlog([(1, 4), (7, 8)], parts))
+    assert read_start(path) == {1: 4, 7: 8}
+    found = list(binlog_events.transactions(path))
+    assert runs(found, 1) == [Run(5, 6, moment(40), moment(50)), Run(8, 9, moment(60), moment(61))]
+    assert runs(found, 7) == [Run(9, 9, moment(51), moment(51))]
+    assert runs(found, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "does not begin as a binary log does"),
+        (b"\xfdbin" + bytes(100), "does not begin as a binary log does"),
+        (binlog([], []) + event(ENCRYPTION, bytes(20)) + event(GTID, bytes(20)), "is encrypted by the server"),
+        (binlog([], [transaction(1, 1)])[:-1], "has an event of 59 bytes"),
+        (binlog([], [transaction(1, 1)]) + b"12345", "is cut short at byte"),
+        (binlog([], []) + struct.pack("<IBIIIH", 0, 1, 1, 3, 0, 0), "has an event of 3 bytes"),
+        (binlog([], []) + event(GTID, b"123"), "has an event cut short"),
+    ],
+)
+def test_files_that_cannot_be_read(content: bytes, text: str, tmp_path: Path) -> None:
+    (tmp_path / "b").write_bytes(content)
+    with pytest.raises(BinlogError, match=text):
+        list(binlog_events.transactions(tmp_path / "b"))
+
+
+def test_a_file_without_a_list_of_gtids(tmp_path: Path) -> None:
+    (tmp_path / "b").write_bytes(b"\xfebin" + transaction(1, 1))
+    with pytest.raises(BinlogError, match="no GTID list"):
+        read_start(tmp_path / "b")
+
+
+def test_gtids() -> None:
+    assert parse_gtid("1-2-30") == Gtid(1, 2, 30)
+    assert str(Gtid(1, 2, 30)) == "1-2-30"
+    assert [sequence_of(text, 1) for text in ("", "1-1-7", "0-1-9, 1-1-7", "0-1-9")] == [0, 7, 7, 0]
+    for wrong in ("", "1-2", "1-2-x", "1-2-3-4", "-1-2-3"):
+        with pytest.raises(ValueError, match="is no GTID"):
+            parse_gtid(wrong)
+
+
+# --- what is covered ------------------------------------------------------------------------------------------------
+def spans(*ranges: tuple[int, int]) -> list[Span]:
+    return [Span(first, last, f"{first}-{last}") for first, last in ranges]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "expected"),
+    [
+        ([], []),
+        ([(1, 5), (6, 9)], [(1, 9)]),
+        ([(6, 9), (1, 5)], [(1, 9)]),
+        ([(1, 5), (7, 9)], [(1, 5), (7, 9)]),
+        ([(1, 9), (3, 4), (8, 12)], [(1, 12)]),
+    ],
+)
+def test_covered(ranges: list[tuple[int, int]], expected: list[tuple[int, int]]) -> None:
+    assert covered(spans(*ranges)) == expected
+
+
+def test_the_fewest_segments_are_chosen() -> None:
+    found = spans((1, 5), (2, 8), (6, 7), (8, 10), (9, 20))
+    assert [one.key for one in chosen(found, 0, 20)] == ["1-5", "2-8", "9-20"]
+    assert chosen(found, 20, 20) == []
+    assert [one.key for one in chosen(found, 9, 12)] == ["9-20"]
+
+
+@pytest.mark.parametrize(
+    ("after", "last", "text"), [(0, 3, "1 to 1"), (4, 9, "6 to 7"), (4, 7, "6 to 7"), (10, 14, "13 to 14")]
+)
+def test_gaps_are_named(after: int, last: int, text: str) -> None:
+    with pytest.raises(GapError, match=f"no transactions {text}$"):
+        chosen(spans((2, 5), (8, 12)), after, last)
+
+
+# --- archiving ------------------------------------------------------------------------------------------------------
+class Server:
+    """A server's answers; FLUSH closes the open log and begins another one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.flushed, self.names = folder, 0, ["binlog.000001"]
+        self.last = 0
+        self.options = {"log_bin": 1, "log_slave_updates": 1, "wsrep_gtid_mode": 1}
+        write(folder / self.names[0], 0, [])
+
+    def commit(self, count: int) -> None:
+        path = self.folder / self.names[-1]
+        new = range(self.last + 1, self.last + count + 1)
+        path.write_bytes(path.read_bytes() + b"".join(transaction(one, 1000 + one) for one in new))
+        self.last += count
+
+    def rotate(self) -> None:
+        self.names.append(f"binlog.{int(self.names[-1][-6:]) + 1:06}")
+        write(self.folder / self.names[-1], self.last, [])
+
+    def purge(self) -> None:
+        self.folder.joinpath(self.names.pop(0)).unlink()
+
+    def __call__(self, statement: str) -> Sequence[Sequence[Any]]:
+        if statement == "FLUSH LOCAL BINARY LOGS":
+            self.flushed += 1
+            self.rotate()
+            return []
+        if statement == "SHOW BINARY LOGS":
+            return [(name, 1) for name in self.names]
+        if statement.startswith("SHOW GLOBAL STATUS"):
+            return [("wsrep_cluster_state_uuid", UUID)]
+        return [(1, f"1-1-{self.last}", "11.8.6-MariaDB-log", str(self.folder / "binlog"), *self.options.values())]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    (tmp_path / "n0").mkdir()
+    return Server(tmp_path / "n0")
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VolumeStore:
+    monkeypatch.setattr(programs, "pack", lambda level, recipients: [Stage(("cat",))])
+    monkeypatch.setattr(archiver, "pack", lambda level, recipients: [Stage(("cat",))])
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "owner.json").write_text("{}")
+    return VolumeStore(tmp_path / "store")
+
+
+def archive(server: Server, *stores: Any, pod: str = "n-galera-2") -> dict[str, Outcome | str]:
+    node = archiver.inspect(server, pod)
+    return archiver.archive(server, node, stores, SETTINGS, server.folder, Limit(60), lambda: NOW)
+
+
+def ranges(store: VolumeStore, uuid: str = UUID) -> list[tuple[int, int]]:
+    return sorted((one.first, one.last) for one in segment.spans(store, uuid))
+
+
+def test_each_round_carries_what_is_new(server: Server, store: VolumeStore) -> None:
+    server.commit(3)
+    assert archive(server, store) == {
+        store.label: Outcome(3, 1, (server.folder / "binlog.000001").stat().st_size, None)
+    }
+    assert archive(server, store) == {store.label: Outcome(3, 0, 0, None)}
+    assert server.flushed == 1
+    server.commit(2)
+    server.rotate()
+    server.commit(1)
+    assert archive(server, store)[store.label].segments == 2  # type: ignore[union-attr]
+    assert ranges(store) == [(1, 3), (4, 5), (6, 6)]
+    (first, *_) = segment.spans(store, UUID)
+    found = Segment.from_json(store.get(first.key))
+    assert (found.key, found.domain, found.pod, found.file) == (first.key, 1, "n-galera-2", "binlog.000001")
+    assert (found.earliest, found.latest, found.closed) == (moment(1001), moment(1003), NOW)
+    assert store.get(found.object.key) == (server.folder / "binlog.000001").read_bytes()
+
+
+def test_another_node_goes_on_where_its_own_logs_begin_earlier(
+    tmp_path: Path, server: Server, store: VolumeStore
+) -> None:
+    server.commit(3)
+    archive(server, store)
+    (tmp_path / "n1").mkdir()
+    other = Server(tmp_path / "n1")
+    other.commit(7)
+    assert archive(other, store, pod="n-galera-1")[store.label].gap is None  # type: ignore[union-attr]
+    assert ranges(store) == [(1, 3), (1, 7)]
+    assert covered(segment.spans(store, UUID)) == [(1, 7)]
+
+
+def test_another_node_whose_logs_begin_later_leaves_a_gap_that_is_told(
+    tmp_path: Path, server: Server, store: VolumeStore
+) -> None:
+    server.commit(3)
+    archive(server, store)
+    (tmp_path / "n1").mkdir()
+    other = Server(tmp_path / "n1")
+    other.commit(5)
+    other.rotate()
+    other.commit(4)
+    other.purge()
+    assert archive(other, store, pod="n-galera-1")[store.label].gap == (4, 5)  # type: ignore[union-attr]
+    assert covered(segment.spans(store, UUID)) == [(1, 3), (6, 9)]
+    other.commit(1)
+    assert archive(other, store)[store.label].gap is None  # type: ignore[union-attr]
+
+
+def test_a_target_that_lags_behind_catches_up(tmp_path: Path, server: Server, store: VolumeStore) -> None:
+    server.commit(3)
+    archive(server, store)
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "owner.json").write_text("{}")
+    second = VolumeStore(tmp_path / "second")
+    server.commit(1)
+    done = archive(server, store, second)
+    assert [one.segments for one in done.values() if isinstance(one, Outcome)] == [1, 2]
+    assert ranges(second) == ranges(store) == [(1, 3), (4, 4)]
+
+
+def test_a_target_that_fails_does_not_hold_up_the_other(tmp_path: Path, server: Server, store: VolumeStore) -> None:
+    server.commit(3)
+    broken = VolumeStore(tmp_path / "nothing-there")
+    done = archive(server, broken, store)
+    assert isinstance(done[broken.label], str)
+    assert ranges(store) == [(1, 3)]
+
+
+@pytest.mark.parametrize("option", ["log_bin", "log_slave_updates", "wsrep_gtid_mode"])
+def test_a_server_that_does_not_log_as_is_needed(server: Server, store: VolumeStore, option: str) -> None:
+    server.options[option] = 0
+    with pytest.raises(ArchiveError, match=f"^{option} is OFF"):
+        archive(server, store)
+
+
+def test_a_segment_without_document_is_none(server: Server, store: VolumeStore) -> None:
+    server.commit(3)
+    archive(server, store)
+    (span,) = segment.spans(store, UUID)
+    store.delete(span.key)
+    assert (segment.spans(store, UUID), segment.tail(store, UUID)) == ([], None)
+    archive(server, store)
+    server.commit(1)
+    archive(server, store)
+    assert covered(segment.spans(store, UUID)) == [(1, 4)]
+
+
+def test_clusters_have_archives_of_their_own(server: Server, store: VolumeStore) -> None:
+    server.commit(3)
+    archive(server, store)
+    assert segment.tail(store, OTHER_UUID) is None
+    assert segment.tail(store, UUID) == 3
+
+
+def test_documents_are_strict(server: Server, store: VolumeStore) -> None:
+    server.commit(3)
+    archive(server, store)
+    (span,) = segment.spans(store, UUID)
+    text = store.get(span.key)
+    for old, new in (
+        (b'"format": 1', b'"format": 2'),
+        (b'"last": 3', b'"last": 0'),
+        (b'"pod"', b'"bod"'),
+        (b"{", b"["),
+    ):
+        with pytest.raises(SegmentError):
+            Segment.from_json(text.replace(old, new))
+
+
+def test_node(server: Server) -> None:
+    server.commit(2)
+    found = archiver.inspect(server, "n-galera-0")
+    assert found == Node("n-galera-0", UUID, 1, 2, "11.8.6-MariaDB-log", server.folder / "binlog")

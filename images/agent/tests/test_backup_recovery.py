@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Points in time: what the user may name, which intervals there are, and what is replayed up to a point."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from backup_samples import UUID, at, catalog, full, increment
+from binlog_samples import binlog, transaction, write
+from galera_agent.backup import recovery, selection
+from galera_agent.backup.manifest import Manifest, StoredObject
+from galera_agent.backup.recovery import Interval, Target, TargetError, holes, intervals, nearest, parse_target, steps
+from galera_agent.backup.replay import cut
+from galera_agent.backup.segment import Segment, Span
+from galera_agent.chain import Refused
+
+BEGIN = at("2026-11-21 12:00")
+
+
+def minute(number: float) -> datetime:
+    return BEGIN + timedelta(minutes=number)
+
+
+def segments(*ranges: tuple[int, int]) -> tuple[list[Span], dict[str, Segment]]:
+    """Transaction n is of minute n; a segment is closed 20 s after its last one."""
+    documents = {}
+    for first, last in ranges:
+        one = Segment(
+            uuid=UUID,
+            domain=1,
+            first=first,
+            last=last,
+            earliest=minute(first),
+            latest=minute(last),
+            closed=minute(last + 1 / 3),
+            pod="n-galera-2",
+            file="binlog.000001",
+            server_version="11.8.6",
+            data_bytes=100,
+            encryption=None,
+            recipients=(),
+            object=StoredObject("k", 1, "0" * 64),
+        )
+        documents[one.key] = one
+    return [Span(one.first, one.last, key) for key, one in documents.items()], documents
+
+
+def backup(sequence: int) -> Manifest:
+    """A full backup after a transaction; it ended half a minute after it."""
+    ended = minute(sequence + 0.5)
+    return replace(full(ended - timedelta(minutes=1), gtid=f"1-1-{sequence}"), finished=ended)
+
+
+# --- what is named --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("named", "target"),
+    [
+        (("", "", ""), None),
+        (("latest", "", ""), Target()),
+        (("2026-11-21T12:00:00Z", "", ""), Target(time=BEGIN)),
+        (("2026-11-21T13:00:00+01:00", "", ""), Target(time=BEGIN)),
+        (("2026-11-21 07:00:00-05:00", "", ""), Target(time=BEGIN)),
+        (("", "1-1-9", ""), Target(sequence=9)),
+        (("", "", "1-1-9"), Target(sequence=8)),
+    ],
+)
+def test_targets(named: tuple[str, str, str], target: Target | None) -> None:
+    assert parse_target(*named) == target
+
+
+@pytest.mark.parametrize(
+    ("named", "text"),
+    [
+        (("2026-11-21T12:00:00", "", ""), "a time with its zone"),
+        (("yesterday", "", ""), "SOURCE_TIME is 'yesterday'; allowed: latest, or a time with its zone"),
+        (("", "9", ""), "'9' is no GTID"),
+        (("latest", "1-1-9", ""), "SOURCE_TIME and SOURCE_GTID are set"),
+    ],
+)
+def test_targets_that_are_none(named: tuple[str, str, str], text: str) -> None:
+    with pytest.raises(TargetError, match=text):
+        parse_target(*named)
+
+
+# --- intervals ------------------------------------------------------------------------------------------------------
+def found_intervals(backups: list[int], *ranges: tuple[int, int]) -> list[tuple[int, int]]:
+    spans, documents = segments(*ranges)
+    found = intervals([backup(one) for one in backups], spans, lambda span: documents[span.key], 1)
+    return [(one.first, one.last) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("backups", "ranges", "expected"),
+    [
+        ([], [(1, 9)], []),
+        ([3], [], [(3, 3)]),
+        ([3], [(4, 9)], [(3, 9)]),
+        ([3], [(1, 5), (6, 9)], [(3, 9)]),
+        ([3], [(5, 9)], [(3, 3)]),
+        ([3, 6], [(1, 9)], [(3, 9)]),
+        ([6, 3], [(1, 4), (8, 9)], [(3, 4), (6, 6)]),
+        ([3, 6], [(1, 4), (7, 9)], [(3, 4), (6, 9)]),
+        ([0], [(1, 2)], [(0, 2)]),
+    ],
+)
+def test_intervals(backups: list[int], ranges: list[tuple[int, int]], expected: list[tuple[int, int]]) -> None:
+    assert found_intervals(backups, *ranges) == expected
+
+
+def test_holes_between_intervals_and_the_nearest_points() -> None:
+    spans, documents = segments((1, 4), (7, 9))
+    found = intervals([backup(3), backup(6)], spans, lambda span: documents[span.key], 1)
+    assert [one.since for one in found] == [minute(3.5), minute(6.5)]
+    assert [one.until for one in found] == [minute(4 + 1 / 3), minute(9 + 1 / 3)]
+    assert holes(found) == [(minute(4 + 1 / 3), minute(6.5))]
+    assert "12:03:30Z to 2026-11-21T12:04:20Z, transactions 3 to 4" in nearest(found, Target(time=minute(5)), 1)
+    assert "transactions 6 to 9" in nearest(found, Target(sequence=20), 1)
+    assert nearest([], Target(), 1) == "no point in time can be restored"
+
+
+def replayed(after: int, target: Target, *ranges: tuple[int, int]) -> list[tuple[int, int]]:
+    spans, documents = segments(*ranges)
+    return [(one.after, one.segment.last) for one in steps(after, target, spans, lambda span: documents[span.key])]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (Target(sequence=3), []),
+        (Target(sequence=4), [(3, 5)]),
+        (Target(sequence=6), [(3, 5), (5, 9)]),
+        (Target(), [(3, 5), (5, 9)]),
+        (Target(time=minute(4)), [(3, 5)]),
+        (Target(time=minute(5)), [(3, 5)]),
+        (Target(time=minute(5.2)), [(3, 5)]),
+        (Target(time=minute(5.5)), [(3, 5), (5, 9)]),
+        (Target(time=minute(9.2)), [(3, 5), (5, 9)]),
+    ],
+)
+def test_what_is_replayed(target: Target, expected: list[tuple[int, int]]) -> None:
+    assert replayed(3, target, (1, 5), (6, 9)) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        (Target(sequence=8), "no transactions 6 to 6"),
+        (Target(time=minute(8)), "only to 2026-11-21T12:05:20Z"),
+        (Target(sequence=30), "no transactions 6 to 6"),
+    ],
+)
+def test_points_behind_a_hole(target: Target, text: str) -> None:
+    with pytest.raises(TargetError, match=text):
+        replayed(3, target, (1, 5), (7, 9))
+
+
+def test_the_end_of_the_archive_is_the_end_before_a_hole() -> None:
+    assert replayed(3, Target(), (1, 5), (7, 9)) == [(3, 5)]
+    assert replayed(3, Target(), (7, 9)) == []
+
+
+# --- where a file is cut --------------------------------------------------------------------------------------------
+SIZE = len(transaction(1, 1))
+
+
+def offset(number: int) -> int:
+    """Where the transaction with this number in a file begins."""
+    return len(binlog([(1, 1)], [])) + number * SIZE
+
+
+@pytest.mark.parametrize(
+    ("after", "target", "expected"),
+    [
+        (4, Target(), (offset(0), None, 9)),
+        (6, Target(), (offset(2), None, 9)),
+        (9, Target(), (None, None, 9)),
+        (4, Target(sequence=7), (offset(0), offset(3), 7)),
+        (6, Target(sequence=7), (offset(2), offset(3), 7)),
+        (7, Target(sequence=7), (None, offset(3), 7)),
+        (4, Target(time=datetime.fromtimestamp(1002, UTC)), (offset(0), offset(3), 7)),
+        (4, Target(time=datetime.fromtimestamp(999, UTC)), (None, offset(0), 4)),
+    ],
+)
+def test_cuts(after: int, target: Target, expected: tuple[int | None, int | None, int], tmp_path: Path) -> None:
+    assert cut(write(tmp_path / "b", 4, range(5, 10)), 1, after, target) == expected
+
+
+def test_times_that_do_not_grow_end_at_the_first_later_one(tmp_path: Path) -> None:
+    times = [10, 30, 20, 40]
+    (tmp_path / "b").write_bytes(binlog([(1, 4)], [transaction(5 + n, time) for n, time in enumerate(times)]))
+    assert cut(tmp_path / "b", 1, 4, Target(time=datetime.fromtimestamp(25, UTC))) == (offset(0), offset(1), 5)
+
+
+def test_what_a_file_holds_twice_is_replayed_once(tmp_path: Path) -> None:
+    """After a crash a node logs again what it gets again."""
+    path = write(tmp_path / "b", 4, [3, 4, 5, 6])
+    assert cut(path, 1, 4, Target(sequence=5)) == (offset(2), offset(3), 5)
+
+
+# --- which chain ----------------------------------------------------------------------------------------------------
+FULL, NEXT_FULL = full(at("2026-11-20 01:00"), gtid="1-1-10"), full(at("2026-11-21 01:00"), gtid="1-1-30")
+FIRST = increment(FULL, at("2026-11-20 02:00"), gtid="1-1-12")
+SECOND = increment(FIRST, at("2026-11-20 03:00"), gtid="1-1-14")
+ALL = [FULL, FIRST, SECOND, NEXT_FULL]
+
+
+def names(backups: list[Manifest], wanted: str, inner: str = "latest", target: Target | None = None) -> list[list[str]]:
+    found = selection.candidates([catalog(backups)], wanted, inner, target)
+    return [[one.name for one in chosen] for _, chosen in found if not isinstance(chosen, str)]
+
+
+CHAIN = [FULL.name, FIRST.name, SECOND.name]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "inner", "best"),
+    [
+        ("latest", "latest", [NEXT_FULL.name]),
+        ("latest", "none", [NEXT_FULL.name]),
+        (FULL.name, "latest", CHAIN),
+        (FULL.name, "none", CHAIN[:1]),
+        (FULL.name, FIRST.name, CHAIN[:2]),
+        (FIRST.name, "latest", CHAIN[:2]),
+        (SECOND.name, "latest", CHAIN),
+        ("latest", SECOND.name, CHAIN),
+    ],
+)
+def test_chains(wanted: str, inner: str, best: list[str]) -> None:
+    assert names(ALL, wanted, inner)[0] == best
+
+
+@pytest.mark.parametrize(
+    ("target", "best"),
+    [
+        (Target(sequence=13), FIRST.name),
+        (Target(sequence=14), SECOND.name),
+        (Target(time=SECOND.finished), SECOND.name),
+        (Target(time=SECOND.finished - timedelta(seconds=1)), FIRST.name),
+        (Target(), NEXT_FULL.name),
+    ],
+)
+def test_the_last_backup_before_a_point(target: Target, best: str) -> None:
+    assert names(ALL, "latest", target=target)[0][-1] == best
+
+
+def test_a_point_before_all_backups() -> None:
+    assert names(ALL, "latest", target=Target(sequence=9)) == []
+
+
+def test_a_chain_without_a_link_is_told_and_older_ones_follow() -> None:
+    found = list(selection.candidates([catalog([FULL, SECOND])], "latest", "latest"))
+    assert found[0][0] == SECOND.name
+    assert f"backup {FIRST.name}, which {SECOND.name} is an increment of, is not there" in str(found[0][1])
+    assert found[1][0] == FULL.name
+
+
+def test_a_backup_whose_verification_failed_is_told() -> None:
+    found = list(selection.candidates([catalog(ALL, failed=[FIRST.name])], SECOND.name, "latest"))
+    assert [str(why) for _, why in found] == [
+        f"backup {SECOND.name} in volume /backups: the verification of {FIRST.name} failed"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "inner", "text"),
+    [
+        ("nightly", "latest", f"SOURCE_BACKUP is 'nightly', which is not there; allowed: latest, {FULL.name}"),
+        ("latest", "nightly", "SOURCE_INCREMENT is 'nightly', which is not there"),
+        (NEXT_FULL.name, FIRST.name, f"increment {FIRST.name} does not belong to the full backup {NEXT_FULL.name}"),
+        (FIRST.name, SECOND.name, "name one"),
+    ],
+)
+def test_names_that_do_not_fit(wanted: str, inner: str, text: str) -> None:
+    with pytest.raises(Refused, match=text):
+        names(ALL, wanted, inner)
+
+
+def test_two_targets_give_the_same_backup_twice() -> None:
+    both = [catalog(ALL), catalog(ALL, store="s3://b/p")]
+    found = [(name, chosen[-1].store) for name, chosen in selection.candidates(both, "latest", "latest")]  # type: ignore[union-attr]
+    assert found[:2] == [(NEXT_FULL.name, "volume /backups"), (NEXT_FULL.name, "s3://b/p")]
+
+
+def test_an_interval_begins_with_a_backup() -> None:
+    spans, documents = segments((1, 9))
+    (found,) = recovery.intervals([backup(3)], spans, lambda span: documents[span.key], 1)
+    assert found == Interval(backup(3).name, 3, 9, minute(3.5), minute(9 + 1 / 3))

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One backup into real volumes, from a program that behaves as mariadb-backup does, well or badly."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backup_samples import OTHER_UUID, UUID, settings_json
+from galera_agent.backup import base, catalog, runner
+from galera_agent.backup import settings as backup_settings
+from galera_agent.backup.manifest import Manifest
+from galera_agent.backup.pipe import Limit, Stage, StreamError
+from galera_agent.backup.runner import BackupError, Result
+from galera_agent.backup.server import Facts
+from galera_agent.backup.store import StoreError
+from galera_agent.backup.volume_store import VolumeStore
+
+NOW = datetime(2026, 11, 21, 14, tzinfo=UTC)
+FACTS = Facts(UUID, None, 3, "11.8.6-MariaDB-log")
+SETTINGS = replace(backup_settings.from_json(settings_json()), recipients=())
+DATA = b"the pages" * 50_000
+# argv: directory for the points, first LSN, last LSN, uuid, what to do at the end
+TOOL = """
+import sys
+points, first, last, uuid, end = sys.argv[1:]
+sys.stdout.buffer.write(b"the pages" * 50_000)
+sys.stdout.flush()
+if end == "dies":
+    sys.exit("[00] FATAL ERROR: no space in tmpdir")
+kind = "incremental" if first != "0" else "full-backuped"
+with open(points + "/mariadb_backup_checkpoints", "w") as file:
+    file.write(f"backup_type = {kind}\\nfrom_lsn = {first}\\nto_lsn = {last}\\nlast_lsn = {last}\\n")
+with open(points + "/mariadb_backup_info", "w") as file:
+    file.write("server_version = 11.8.6-MariaDB-log\\n")
+    file.write("binlog_pos = filename 'binlog.000011', position '373', GTID of the last change '1-1-17'\\n")
+if end != "no galera":
+    print(f"[00] Writing Galera info succeeded with {uuid}:38 1", file=sys.stderr)
+if end != "cut":
+    print("[00] 2026-11-21 13:38:11 completed OK!", file=sys.stderr)
+"""
+
+
+class Bench:
+    """A data directory, a clock and two volumes."""
+
+    def __init__(self, path: Path) -> None:
+        self.stores = []
+        for name in ("volume", "second"):
+            (path / name).mkdir()
+            (path / name / "lost+found").mkdir()
+            self.stores.append(VolumeStore(path / name))
+        (path / "data").mkdir()
+        (path / "data" / "ibdata1").write_bytes(b"x")
+        self.node = runner.Node("n-galera-2", path / "socket", path / "data")
+        self.now, self.last, self.end, self.uuid = NOW, 1000, "", UUID
+        self.said: list[str] = []
+
+    def run(self, parent: Manifest | None = None, facts: Facts = FACTS, stores: Any = None, **changes: Any) -> Result:
+        self.now += timedelta(hours=1)
+        self.last += 100
+
+        def source(socket: Path, data: Path, points: Path, lsn: int | None) -> Stage:
+            words = (str(points), str(lsn or 0), str(self.last), self.uuid, self.end)
+            return Stage((sys.executable, "-c", TOOL, *words), "completed OK!")
+
+        found = replace(SETTINGS, **changes)
+        wanted = self.stores[:1] if stores is None else stores
+        return runner.run(
+            found, wanted, self.node, facts, parent, Limit(60), self.said.append, lambda: self.now, source
+        )
+
+    def names(self, number: int = 0) -> list[str]:
+        return [one.name for one in catalog.read(self.stores[number]).backups]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, script in (("zstd", "exec cat"), ("mariadb-backup", "echo 'based on MariaDB server 11.8.6-MariaDB x'")):
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(VolumeStore, "check", lambda self: None)
+    return Bench(tmp_path)
+
+
+def test_a_chain(bench: Bench) -> None:
+    full = bench.run().manifest
+    first = bench.run(full).manifest
+    second = bench.run(first).manifest
+    found = catalog.read(bench.stores[0])
+    assert [one.name for one in found.chain(second.name)] == [full.name, first.name, second.name]
+    assert found.problems == ()
+    assert (full.kind, full.uuid, full.seqno, full.gtid, full.lsn_from, full.lsn_to) == (
+        "full",
+        UUID,
+        38,
+        "1-1-17",
+        0,
+        1100,
+    )
+    assert (second.lsn_from, second.lsn_to, second.parent_digest) == (1200, 1300, first.digest)
+    assert (full.data_bytes, full.size, full.encryption) == (len(DATA), len(DATA), None)
+    assert full.tool_version == "11.8.6-MariaDB"
+    assert full.binlog is not None
+    assert (full.binlog.file, full.binlog.position) == ("binlog.000011", 373)
+    assert bench.stores[0].get(full.objects[0].key) == DATA
+    known = base.load(bench.node.datadir, bench.node.pod)
+    assert known is not None
+    assert known.backups == (full.name, first.name, second.name)
+
+
+def test_both_targets_get_it_and_one_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = bench.run(stores=bench.stores)
+    assert bench.names(0) == bench.names(1) == [result.manifest.name]
+
+    class Full(VolumeStore):
+        def writer(self, key: str) -> Any:
+            raise StoreError(f"{self.label} is full")
+
+    full = Full(Path(bench.stores[1].label.removeprefix("volume ")))
+    result = bench.run(stores=[bench.stores[0], full])
+    assert result.failures == {full.label: f"{full.label} is full"}
+    assert len(bench.names(0)) == 2
+    with pytest.raises(StoreError, match="is full"):
+        bench.run(stores=[full])
+
+
+@pytest.mark.parametrize(
+    ("end", "error", "text"),
+    [
+        ("dies", StreamError, "FATAL ERROR: no space in tmpdir"),
+        ("cut", StreamError, "did not end with 'completed OK!'"),
+        ("no galera", BackupError, "told no position of Galera"),
+    ],
+)
+def test_a_tool_that_fails_leaves_no_backup(bench: Bench, end: str, error: type[Exception], text: str) -> None:
+    full = bench.run().manifest
+    bench.end = end
+    with pytest.raises(error, match=text):
+        bench.run(full)
+    assert bench.names() == [full.name]
+    assert catalog.read(bench.stores[0]).incomplete == ()
+    bench.end = ""
+    assert bench.run(full).manifest.parent == full.name
+
+
+def test_a_cluster_that_changed_meanwhile_makes_no_backup(bench: Bench) -> None:
+    bench.uuid = OTHER_UUID
+    with pytest.raises(BackupError, match=f"was {UUID} when it began, and {OTHER_UUID}"):
+        bench.run()
+    assert bench.names() == []
+
+
+def test_a_node_that_is_not_synced(bench: Bench) -> None:
+    with pytest.raises(BackupError, match="no backup of this node now: not Synced"):
+        bench.run(facts=replace(FACTS, problem="not Synced"))
+
+
+def test_no_increment_on_other_data(bench: Bench) -> None:
+    full = bench.run().manifest
+    (bench.node.datadir / base.FILE).unlink()
+    with pytest.raises(BackupError, match="this data directory is not the one it was taken from"):
+        bench.run(full)
+
+
+def test_data_replaced_meanwhile_make_a_backup_that_is_nobodys_parent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = VolumeStore.put
+
+    def replaced(self: VolumeStore, key: str, data: bytes) -> None:
+        put(self, key, data)
+        (bench.node.datadir / base.FILE).unlink(missing_ok=True)
+
+    monkeypatch.setattr(VolumeStore, "put", replaced)
+    result = bench.run()
+    assert "the data directory was replaced" in result.parent_of_none
+    assert bench.names() == [result.manifest.name]
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(bench: Bench) -> None:
+    full = bench.run().manifest
+    left = f"backups/{(bench.now - timedelta(minutes=5)):%Y%m%dT%H%M%SZ}-incremental"
+    with bench.stores[0].writer(f"{left}/backup.xb.zst") as writer:
+        writer.write(b"a half")
+        writer.commit()
+    bench.run(full)
+    found = catalog.read(bench.stores[0])
+    assert (found.incomplete, found.problems) == ((), ())
+    assert any(left.removeprefix("backups/") in one for one in bench.said)
+
+
+def test_another_clusters_store_is_refused(bench: Bench) -> None:
+    bench.run()
+    with pytest.raises(StoreError, match="give each cluster a volume or prefix of its own"):
+        bench.run(cluster="other")
+    assert len(bench.names()) == 1
+
+
+def test_points_of_older_tools(tmp_path: Path) -> None:
+    (tmp_path / "xtrabackup_checkpoints").write_text("from_lsn = 0\nto_lsn = 5\n")
+    (tmp_path / "xtrabackup_info").write_text("server_version = 10.11.6-MariaDB\nbinlog_pos = \n")
+    points = runner.read_points(tmp_path, f"x\n[00] Writing Galera info succeeded with {UUID}:9 0\n")
+    assert (points.uuid, points.seqno, points.gtid, points.binlog) == (UUID, 9, "", None)
+
+
+@pytest.mark.parametrize("missing", ["xtrabackup_checkpoints", "xtrabackup_info"])
+def test_points_that_are_missing(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "xtrabackup_checkpoints").write_text("from_lsn = 0\nto_lsn = 5\n")
+    (tmp_path / "xtrabackup_info").write_text("server_version = 10.11.6-MariaDB\n")
+    (tmp_path / missing).unlink()
+    with pytest.raises(BackupError, match=missing.replace("xtrabackup", "mariadb_backup")):
+        runner.read_points(tmp_path, f"Writing Galera info succeeded with {UUID}:9 0")

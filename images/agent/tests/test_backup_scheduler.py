@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When the leader starts what, what it does with the outcome, and that nothing runs without the Lease."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent_fakes import Clock, FakeKube
+from backup_samples import settings_json
+from galera_agent.backup.child import Child
+from galera_agent.backup.leader import LOST_SECONDS, Leader
+from galera_agent.backup.publish import Publisher
+from galera_agent.backup.scheduler import Scheduler
+from galera_agent.events import Events
+from galera_agent.lease import RENEW_SECONDS, BootstrapLease
+
+STATE, LEASE = "n-galera-backup-state", "n-galera-backup"
+
+
+class Work:
+    """A child process that ends when it is told to."""
+
+    def __init__(self, words: Sequence[str], began: float) -> None:
+        self.words, self.began = tuple(words), began
+        self.last: dict[str, Any] | None = None
+        self.end: dict[str, Any] | None = None
+        self.stopped = 0
+
+    def result(self) -> dict[str, Any] | None:
+        return self.end
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+    def ends(self, state: str, **more: Any) -> None:
+        self.end = {"type": "end", "state": state, "message": f"it {state}", **more}
+
+
+class Bench:
+    """A scheduler with everything around it."""
+
+    def __init__(self, kube: FakeKube, clock: Clock, file: Path) -> None:
+        self.kube, self.clock, self.file = kube, clock, file
+        self.started: list[Work] = []
+        self.said: list[str] = []
+        self.unfit, self.seqno = "", 10
+        kube.make_map(STATE)
+        self.write()
+        board = Publisher(
+            kube,  # type: ignore[arg-type]
+            STATE,
+            "n-galera-2",
+            Events(kube, "ns", "n-galera-2", clock),
+            lambda: "uid",
+            self.said.append,
+            clock,
+        )
+        leader = Leader(BootstrapLease(kube, LEASE, "n-galera-2", clock), lambda: None, clock)
+        self.scheduler = Scheduler(
+            leader, board, lambda: self.unfit, lambda: self.seqno, self.start, self.said.append, file=file, clock=clock
+        )
+
+    def start(self, words: Sequence[str]) -> Work:
+        self.started.append(Work(words, self.clock()))
+        return self.started[-1]
+
+    def write(self, **changes: Any) -> None:
+        self.file.write_text(settings_json(**{"binlog_interval_seconds": None, **changes}))
+        os.utime(self.file, ns=(time.time_ns(), time.time_ns()))
+
+    def rounds(self, seconds: float = RENEW_SECONDS) -> None:
+        until = self.clock.now + seconds
+        while self.clock.now <= until:
+            self.scheduler.round()
+            self.clock.now += 1
+
+    @property
+    def words(self) -> list[tuple[str, ...]]:
+        return [one.words for one in self.started]
+
+    def document(self, key: str = "catalog") -> dict[str, Any]:
+        return json.loads(self.kube.maps[STATE].get("data", {}).get(key, "{}"))
+
+    def ask(self, **request: Any) -> None:
+        self.kube.patch_config_map(STATE, {"request": json.dumps({"id": "r1", "action": "backup", **request})})
+
+
+@pytest.fixture
+def bench(kube: FakeKube, clock: Clock, tmp_path: Path) -> Bench:
+    return Bench(kube, clock, tmp_path / "backup.json")
+
+
+def later(**delta: float) -> str:
+    return (datetime.now(UTC) + timedelta(**delta)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_without_settings_nothing_happens(bench: Bench) -> None:
+    bench.file.unlink()
+    bench.rounds()
+    assert (bench.started, bench.kube.leases) == ([], {})
+
+
+def test_one_at_a_time_and_again_when_it_is_due(bench: Bench) -> None:
+    bench.rounds(20)
+    assert bench.words == [("tick",)]
+    bench.started[0].ends("nothing", next=later(seconds=60))
+    bench.rounds(50)
+    assert len(bench.started) == 1
+    bench.rounds(15)
+    assert len(bench.started) == 2
+
+
+def test_a_success_is_published_and_the_next_look_follows_at_once(bench: Bench) -> None:
+    bench.rounds()
+    bench.started[0].ends("succeeded", backup="b1", catalog={"targets": [1]})
+    bench.rounds()
+    assert bench.words == [("tick",), ("tick",)]
+    document = bench.document()
+    assert (document["leader"], document["catalog"]) == ("n-galera-2", {"targets": [1]})
+    assert (document["last"]["state"], document["last"]["backup"]) == ("succeeded", "b1")
+    assert [(one["reason"], one["type"]) for one in bench.kube.events] == [("BackupSucceeded", "Normal")]
+
+
+def test_failures_are_counted_told_and_tried_again_later(bench: Bench) -> None:
+    for number in range(1, 4):
+        bench.rounds(61)
+        bench.started[-1].ends("failed")
+        bench.rounds(3)
+        assert len(bench.started) == number
+    bench.rounds(61)
+    words = bench.started[-1].words
+    assert words[:3] == ("tick", "--failures", "3")
+    assert abs(float(words[4]) - time.time()) < 60
+    assert {(one["reason"], one["type"]) for one in bench.kube.events} == {("BackupFailed", "Warning")}
+    bench.started[-1].ends("succeeded")
+    bench.rounds()
+    assert bench.words[-1] == ("tick",)
+
+
+def test_what_runs_is_shown(bench: Bench) -> None:
+    bench.rounds()
+    bench.started[0].last = {"type": "begin", "command": "tick", "kind": "full"}
+    bench.rounds()
+    assert bench.document()["running"]["kind"] == "full"
+    bench.started[0].ends("succeeded")
+    bench.rounds()
+    assert bench.document()["running"] is None
+
+
+def test_the_lost_lease_ends_what_runs(bench: Bench) -> None:
+    bench.write(binlog_interval_seconds=30)
+    bench.rounds()
+    assert bench.words == [("tick",), ("archive",)]
+    bench.kube.down = True
+    bench.rounds(LOST_SECONDS + 1)
+    assert all(one.stopped for one in bench.started)
+    for one in bench.started:
+        one.ends("failed")
+    bench.kube.down = False
+    bench.kube.leases[LEASE]["spec"]["holderIdentity"] = "n-galera-1"
+    bench.rounds()
+    assert len(bench.started) == 2
+    assert bench.document().get("last") is None
+
+
+def test_nothing_is_stopped_because_the_backup_itself_desyncs_the_node(bench: Bench) -> None:
+    bench.rounds()
+    bench.unfit = "not Synced"
+    bench.rounds(20)
+    assert bench.started[0].stopped == 0
+    bench.started[0].ends("succeeded")
+    bench.rounds()
+    assert bench.kube.leases[LEASE]["spec"]["holderIdentity"] == ""
+
+
+def test_a_child_that_outlives_its_deadline_is_stopped(bench: Bench) -> None:
+    bench.write(deadline_seconds=60)
+    bench.rounds(100)
+    assert bench.started[0].stopped == 0
+    bench.rounds(30)
+    assert bench.started[0].stopped > 0
+
+
+def test_settings_apply_as_they_change(bench: Bench) -> None:
+    bench.rounds()
+    bench.started[0].ends("nothing", next=later(days=1))
+    bench.rounds(30)
+    bench.write(max_chain=3)
+    bench.rounds()
+    assert len(bench.started) == 2
+    bench.file.write_text("{}")
+    bench.rounds()
+    assert bench.started[1].stopped
+    assert any("settings are refused" in one and "schedule is missing" in one for one in bench.said)
+
+
+def test_the_archive_runs_beside_and_only_after_writes(bench: Bench) -> None:
+    bench.write(binlog_interval_seconds=30)
+    bench.rounds()
+    archives = [one for one in bench.started if one.words == ("archive",)]
+    assert len(archives) == 1
+    archives[0].ends("succeeded", last=10, problems=[])
+    bench.rounds(60)
+    assert len(bench.started) == 2
+    bench.seqno = 11
+    bench.rounds(20)
+    assert bench.words.count(("archive",)) == 2
+
+
+def test_a_failed_archive_is_told_once_and_tried_again(bench: Bench) -> None:
+    bench.write(binlog_interval_seconds=30)
+    for _ in range(3):
+        bench.rounds(21)
+        bench.started[-1].ends("succeeded", last=3, problems=["gone"])
+        bench.rounds(1)
+    assert bench.words.count(("archive",)) == 4
+    assert [one["reason"] for one in bench.kube.events] == ["BinlogArchiveFailed"]
+    bench.rounds(60)
+    assert bench.document()["archive"]["last"] == 3
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({}, ("tick", "--kind", "auto")),
+        ({"kind": "full"}, ("tick", "--kind", "full")),
+        ({"action": "verify", "name": "20261121T132300Z-full"}, ("verify", "20261121T132300Z-full")),
+        ({"action": "verify"}, ("verify", "latest")),
+    ],
+)
+def test_requests(bench: Bench, request_: dict[str, Any], words: tuple[str, ...]) -> None:
+    bench.ask(**request_)
+    bench.rounds()
+    assert bench.words == [words]
+    assert bench.document("result")["state"] == "running"
+    bench.started[0].ends("succeeded", backup="b1")
+    bench.rounds(10)
+    result = bench.document("result")
+    assert (result["id"], result["state"], result["backup"]) == ("r1", "succeeded", "b1")
+    assert bench.words.count(words) == 1
+
+
+@pytest.mark.parametrize("request_", [{"action": "drop"}, {"kind": "other"}, {"action": "verify", "name": "--work=/"}])
+def test_requests_that_are_refused(bench: Bench, request_: dict[str, Any]) -> None:
+    bench.ask(**request_)
+    bench.rounds()
+    assert bench.document("result")["state"] == "failed"
+    assert bench.words == [("tick",)]
+
+
+def test_a_failed_request_is_no_failure_of_the_schedule(bench: Bench) -> None:
+    bench.ask()
+    bench.rounds()
+    bench.started[0].ends("failed")
+    bench.rounds(70)
+    assert bench.document("result")["state"] == "failed"
+    assert bench.words[-1] == ("tick",)
+
+
+def test_a_new_leader_takes_over_a_request_that_was_running(bench: Bench) -> None:
+    bench.ask(kind="full")
+    bench.kube.patch_config_map(STATE, {"result": json.dumps({"id": "r1", "state": "running"})})
+    bench.rounds()
+    assert bench.words == [("tick", "--kind", "full")]
+
+
+def test_a_document_too_long_for_a_config_map_loses_its_oldest_backups(bench: Bench) -> None:
+    bench.rounds()
+    backups = [{"name": f"b{number}", "message": "x" * 1000} for number in range(2000)]
+    bench.started[0].ends("succeeded", catalog={"targets": [{"backups": backups}]})
+    bench.rounds()
+    kept = bench.document()["catalog"]["targets"][0]["backups"]
+    assert kept[-1]["name"] == "b1999"
+    assert 100 < len(kept) < 1000
+
+
+# --- children --------------------------------------------------------------------------------------------------------
+def until(find: Callable[[], Mapping[str, Any] | bool | None]) -> Any:
+    end = time.monotonic() + 30
+    while not (found := find()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found
+
+
+def child(code: str, clock: Clock) -> Child:
+    return Child(["tick"], clock, (sys.executable, "-c", f"import json, subprocess, time\n{code}"))
+
+
+def test_a_child_tells_its_end(clock: Clock) -> None:
+    found = child("print('noise'); print('[1]'); print(json.dumps({'type': 'end', 'state': 'succeeded'}))", clock)
+    assert until(found.result) == {"type": "end", "state": "succeeded"}
+
+
+def test_a_child_that_ends_without_a_word(clock: Clock) -> None:
+    result = until(child("raise SystemExit(7)", clock).result)
+    assert (result["state"], result["message"]) == ("failed", "the process ended with 7")
+
+
+def test_a_child_that_does_not_obey_is_killed_with_its_programs(clock: Clock) -> None:
+    code = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+other = subprocess.Popen(['sleep', '600'])
+print(json.dumps({'type': 'begin', 'pid': other.pid}), flush=True)
+time.sleep(600)"""
+    found = child(code, clock)
+    pid = until(lambda: found.last)["pid"]
+    found.stop()
+    clock.now += 6
+    found.stop()
+    assert until(found.result)["message"] == "the process was stopped"
+    until(lambda: not alive(pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

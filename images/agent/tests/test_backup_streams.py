@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restores from a store of streams; whatever is damaged is found, and then nothing is where the data would be."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backup_samples import at, full, increment, verification
+from galera_agent import offline, restore
+from galera_agent.backup import streams
+from galera_agent.backup.manifest import Manifest, StoredObject, object_key, verification_key
+from galera_agent.backup.pipe import StreamError
+from galera_agent.backup.store import StoreError
+from galera_agent.backup.volume_store import VolumeStore
+from galera_agent.chain import Refused
+
+VERSION = "mariadb-backup based on MariaDB server 11.8.6-MariaDB debian-linux-gnu (x86_64)\n"
+RECIPIENT = "age1" + "q" * 58
+# Simplest forms: no compression, a stream is a tar, and who has the right key file can read
+PROGRAMS = {
+    "zstd": "exec cat",
+    "mbstream": 'exec tar -x -C "${2#--directory=}"',
+    "age": 'read -r key <"$3"; [ "$key" = right ] || { echo "no identity matched" >&2; exit 1; }; exec cat',
+    "age-keygen": f'read -r key <"$2"; [ "$key" = right ] && echo {RECIPIENT} || echo age1other',
+}
+
+
+class Tools(offline.Tools):
+    """What the programs do, in small: increments are appended."""
+
+    def prepare(self, full: Path, increment: Path | None, name: str) -> None:
+        with (full / "applied").open("a") as file:
+            file.write(((increment or full) / "what").read_text() + " ")
+
+    def run_sql(self, data: Path, layout: Sequence[str], statements: str) -> None:
+        (data / "statements").write_text(statements)
+
+    def new_cluster(self, data: Path, layout: Sequence[str]) -> str:
+        return "the-new-uuid"
+
+    @contextmanager
+    def serving(self, data: Path, layout: Sequence[str]) -> Iterator[Path]:
+        yield self._scratch / "socket"
+
+
+def content(what: str) -> bytes:
+    """A stream: a tar of a data directory's files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in (("what", what.encode()), ("ibdata1", what.encode() * 500), ("binlog.000003", b"old")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        info = tarfile.TarInfo("mysql")
+        info.type, info.mode = tarfile.DIRTYPE, 0o700
+        tar.addfile(info)
+    return buffer.getvalue()
+
+
+def put(store: VolumeStore, manifest: Manifest, data: bytes) -> Manifest:
+    """Write a backup of a stream."""
+    key = object_key(manifest.name, "backup.xb.zst.age")
+    whole = replace(
+        manifest,
+        encryption="age",
+        recipients=(RECIPIENT,),
+        binlog=replace(manifest.binlog, file="binlog.000003") if manifest.binlog else None,
+        objects=(StoredObject(key, len(data), hashlib.sha256(data).hexdigest()),),
+    )
+    with store.writer(key) as writer:
+        writer.write(data)
+        writer.commit()
+    store.put(whole.key, whole.to_json())
+    return whole
+
+
+class Bench:
+    """A volume with two chains: a full one with two increments, and an older full one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for name in ("store", "temp", "target", "keys"):
+            (path / name).mkdir()
+        (path / "keys" / "age-identity").write_text("right\n")
+        (path / "store" / "owner.json").write_text("{}")
+        self.store = VolumeStore(path / "store")
+        self.old = put(self.store, full(at("2026-11-19 01:00")), content("old"))
+        self.full = put(self.store, full(at("2026-11-20 01:00")), content("full"))
+        self.first = put(self.store, increment(self.full, at("2026-11-20 02:00")), content("first"))
+        self.second = put(self.store, increment(self.first, at("2026-11-20 03:00")), content("second"))
+        self.said: list[str] = []
+
+    def file(self, manifest: Manifest) -> Path:
+        return self.path / "store" / manifest.objects[0].key
+
+    def restore(self, **plan: Any) -> str:
+        wanted = restore.Plan(
+            store=self.path / "store",
+            temp=self.path / "temp",
+            target=self.path / "target",
+            secrets=self.path / "none",
+            settings=self.path / "none",
+            keys=self.path / "keys",
+        )
+        return restore.restore(replace(wanted, **plan), self.said.append, VERSION, Tools)
+
+    @property
+    def applied(self) -> str:
+        return (self.path / "target" / "data" / "applied").read_text().strip()
+
+    def untouched(self) -> bool:
+        return not os.listdir(self.path / "target") and not os.listdir(self.path / "temp")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    (tmp_path / "bin").mkdir()
+    for name, script in PROGRAMS.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    return Bench(tmp_path)
+
+
+def test_the_newest_chain_is_restored_and_again_changes_nothing(bench: Bench) -> None:
+    title = f"{bench.full.name} + {bench.first.name} + {bench.second.name}"
+    assert f"restored {title} into" in bench.restore()
+    assert bench.applied == "full first second"
+    assert sorted(os.listdir(bench.path / "target")) == ["data"]
+    assert not (bench.path / "target" / "data" / "binlog.000003").exists()
+    assert f"{title} was restored already" in bench.restore()
+    with pytest.raises(Refused, match=r"is not empty, it holds the restored .*, not "):
+        bench.restore(backup=bench.old.name)
+
+
+@pytest.mark.parametrize(
+    ("which", "increment_", "applied"),
+    [
+        ("old", "latest", "old"),
+        ("full", "none", "full"),
+        ("first", "latest", "full first"),
+        ("full", "latest", "full first second"),
+    ],
+)
+def test_each_point_of_the_chains(bench: Bench, which: str, increment_: str, applied: str) -> None:
+    bench.restore(backup=getattr(bench, which).name, increment=increment_)
+    assert bench.applied == applied
+
+
+def test_three_hundred_generated_corruptions(bench: Bench) -> None:
+    """One damage each in what the newest chain is made of: found, and neither the target nor /temp keeps anything."""
+    chance = random.Random(2026)
+    store, backup = bench.path / "store", bench.path / "backup"
+    shutil.copytree(store, backup)
+    damages: list[Callable[[random.Random, Bench], str]] = [
+        flip_stream, cut_stream, lengthen_stream, remove_stream, swap_streams, flip_manifest, cut_manifest,
+        remove_manifest, swap_manifests, remove_backup, wrong_key, other_parent, other_lsn, other_key_name,
+    ]  # fmt: skip
+    for number in range(300):
+        damage = damages[number % len(damages)]
+        what = damage(chance, bench)
+        try:
+            with pytest.raises((Refused, StreamError, StoreError, offline.StepError)):
+                bench.restore(backup=bench.second.name)
+            assert bench.untouched(), what
+        finally:
+            shutil.rmtree(store)
+            shutil.copytree(backup, store)
+            (bench.path / "keys" / "age-identity").write_text("right\n")
+    bench.restore(backup=bench.second.name)
+    assert bench.applied == "full first second"
+
+
+def some(chance: random.Random, bench: Bench) -> Manifest:
+    return chance.choice((bench.full, bench.first, bench.second))
+
+
+def flip(chance: random.Random, path: Path) -> str:
+    data = bytearray(path.read_bytes())
+    at_byte = chance.randrange(len(data))
+    data[at_byte] ^= 1 << chance.randrange(8)
+    path.write_bytes(data)
+    return f"bit flip at byte {at_byte} of {path}"
+
+
+def cut(chance: random.Random, path: Path) -> str:
+    data = path.read_bytes()
+    path.write_bytes(data[: chance.randrange(len(data))])
+    return f"cut {path}"
+
+
+def flip_stream(chance: random.Random, bench: Bench) -> str:
+    return flip(chance, bench.file(some(chance, bench)))
+
+
+def cut_stream(chance: random.Random, bench: Bench) -> str:
+    return cut(chance, bench.file(some(chance, bench)))
+
+
+def lengthen_stream(chance: random.Random, bench: Bench) -> str:
+    with bench.file(some(chance, bench)).open("ab") as file:
+        file.write(chance.randbytes(chance.randrange(1, 100)))
+    return "longer stream"
+
+
+def remove_stream(chance: random.Random, bench: Bench) -> str:
+    bench.file(some(chance, bench)).unlink()
+    return "no stream"
+
+
+def swap_streams(chance: random.Random, bench: Bench) -> str:
+    one, other = chance.sample((bench.full, bench.first, bench.second, bench.old), 2)
+    if other is bench.old and one is bench.old:
+        return flip_stream(chance, bench)
+    first, second = bench.file(one), bench.file(other)
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(data)
+    return f"swapped {one.name} and {other.name}"
+
+
+def manifest_file(bench: Bench, manifest: Manifest) -> Path:
+    return bench.path / "store" / manifest.key
+
+
+def flip_manifest(chance: random.Random, bench: Bench) -> str:
+    path = manifest_file(bench, some(chance, bench))
+    before = json.loads(path.read_bytes())
+    while True:
+        original = path.read_bytes()
+        what = flip(chance, path)
+        try:
+            if json.loads(path.read_bytes()) != before:
+                return what
+        except ValueError:
+            return what
+        # White space turned into other white space is no damage.
+        path.write_bytes(original)
+
+
+def cut_manifest(chance: random.Random, bench: Bench) -> str:
+    path = manifest_file(bench, some(chance, bench))
+    data = path.read_bytes().rstrip()
+    path.write_bytes(data[: chance.randrange(len(data))])
+    return f"cut {path}"
+
+
+def remove_manifest(chance: random.Random, bench: Bench) -> str:
+    manifest_file(bench, some(chance, bench)).unlink()
+    return "no manifest"
+
+
+def swap_manifests(chance: random.Random, bench: Bench) -> str:
+    one, other = chance.sample((bench.full, bench.first, bench.second), 2)
+    first, second = manifest_file(bench, one), manifest_file(bench, other)
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(data)
+    return "swapped manifests"
+
+
+def remove_backup(chance: random.Random, bench: Bench) -> str:
+    shutil.rmtree(bench.file(some(chance, bench)).parent)
+    return "a missing link"
+
+
+def wrong_key(chance: random.Random, bench: Bench) -> str:
+    path = bench.path / "keys" / "age-identity"
+    if chance.random() < 0.5:
+        path.write_text("wrong\n")
+    else:
+        path.unlink()
+    return "wrong key"
+
+
+def rewrite(bench: Bench, manifest: Manifest, **changes: Any) -> str:
+    """A manifest that is right in itself, and does not fit the chain."""
+    manifest_file(bench, manifest).write_bytes(replace(manifest, **changes).to_json())
+    return f"{manifest.name} with {sorted(changes)}"
+
+
+def other_parent(chance: random.Random, bench: Bench) -> str:
+    return rewrite(bench, bench.first, parent=bench.old.name, parent_digest=bench.full.digest)
+
+
+def other_lsn(chance: random.Random, bench: Bench) -> str:
+    return rewrite(bench, bench.second, lsn_from=bench.second.lsn_from - chance.randrange(1, 5))
+
+
+def other_key_name(chance: random.Random, bench: Bench) -> str:
+    one = bench.full.objects[0]
+    return rewrite(bench, bench.full, objects=(replace(one, sha256=hashlib.sha256(chance.randbytes(8)).hexdigest()),))
+
+
+def test_a_damaged_backup_falls_back_only_where_that_is_allowed(bench: Bench) -> None:
+    bench.file(bench.second).write_bytes(b"x" * bench.second.size)
+    with pytest.raises(StreamError, match=f"{bench.second.objects[0].key} has the SHA-256"):
+        bench.restore()
+    assert bench.untouched()
+    bench.restore(fallback=True)
+    assert bench.applied == "full first"
+    assert any("falls back to" in one for one in bench.said)
+
+
+def test_a_missing_link_falls_back_only_where_that_is_allowed(bench: Bench) -> None:
+    shutil.rmtree(bench.file(bench.full).parent)
+    with pytest.raises(Refused, match=f"backup {bench.full.name}, which {bench.first.name} is an increment of"):
+        bench.restore()
+    bench.restore(fallback=True)
+    assert bench.applied == "old"
+    assert any(one.startswith("falls back: backup") for one in bench.said)
+
+
+def test_a_backup_of_which_the_verification_failed(bench: Bench) -> None:
+    bench.store.put(verification_key(bench.second.name), verification(bench.second, "failed").to_json())
+    with pytest.raises(Refused, match=f"the verification of {bench.second.name} failed"):
+        bench.restore()
+    bench.restore(fallback=True)
+    assert bench.applied == "full first"
+
+
+def test_the_second_target_stands_in_for_the_first(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(bench.path / "store", bench.path / "copy")
+    bench.file(bench.full).write_bytes(b"x" * bench.full.size)
+    both = [bench.store, VolumeStore(bench.path / "copy")]
+    monkeypatch.setattr(streams, "open_targets", lambda file, volume: both)
+    bench.restore()
+    assert bench.applied == "full first second"
+    assert any(f"in {both[1].label}" in one for one in bench.said)
+
+
+@pytest.mark.parametrize("server", ["12.0.1-MariaDB", "nonsense"])
+def test_a_newer_server(bench: Bench, server: str) -> None:
+    put(bench.store, full(at("2026-11-22 01:00"), server_version=server), content("new"))
+    with pytest.raises(Refused, match=f"is of MariaDB {server}, this image has"):
+        bench.restore()
+    assert bench.untouched()
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("wrong\n", "is that of age1other, and the backup is encrypted for"), (None, "there is no key")]
+)
+def test_keys(bench: Bench, key: str | None, text: str) -> None:
+    path = bench.path / "keys" / "age-identity"
+    if key is None:
+        path.unlink()
+    else:
+        path.write_text(key)
+    with pytest.raises(Refused, match=text):
+        bench.restore()
+    assert bench.untouched()
+
+
+def test_a_time_without_an_archive(bench: Bench) -> None:
+    target = restore.parse_target("2026-11-20T12:00:00Z", "", "")
+    with pytest.raises(Refused, match="there is no archive of binary logs"):
+        bench.restore(target_point=target)
+    assert bench.untouched()
+
+
+def test_the_environment() -> None:
+    plan = restore.plan_of({"SOURCE_TIME": "latest", "SOURCE_FALLBACK": "true", "SOURCE_BACKUP": ""})
+    assert (plan.backup, plan.increment, plan.fallback) == ("latest", "latest", True)
+    with pytest.raises(Refused, match="SOURCE_FALLBACK is 'yes'; allowed: true, false"):
+        restore.plan_of({"SOURCE_FALLBACK": "yes"})

@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Backups of a real cluster to a real S3 server, its leader killed in the middle, and restores to every point."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tools import ROOT, kubectl, remove_namespaces, run
+
+NAMESPACE = "e2e-backup"
+AGENT = "localhost/stateful-galera/agent:1.0.0"
+GATEWAY = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stateful-galera/bin/versitygw"
+AGENT_BACKUP = ("python3", "-m", "galera_agent", "backup")
+KEYS = {"access-key-id": "backup", "secret-access-key": "not-a-secret"}
+INVENTORY = f"""[all:vars]
+galera_cluster_name=bak
+galera_cluster_namespace={NAMESPACE}
+galera_cluster_size=3
+galera_cluster_docker_image=localhost/stateful-galera/mariadb:11.8
+galera_cluster_haproxy_docker_image=localhost/stateful-galera/haproxy:3
+galera_cluster_backup_agent_image={AGENT}
+galera_cluster_pod_security_enabled=true
+galera_cluster_volume_size=1Gi
+galera_cluster_resources={{"requests": {{"cpu": "50m", "memory": "256Mi"}}, "limits": {{"memory": "768Mi"}}}}
+galera_cluster_mycnf={{"log_bin": "binlog", "log_slave_updates": "1", "wsrep_gtid_mode": "1", "wsrep_gtid_domain_id": "1", "sync_binlog": "1"}}
+galera_mysql_root_password="r00t"
+galera_mysql_database=shop
+galera_mysql_user=app
+galera_mysql_password=app
+
+[template_target]
+localhost
+"""  # noqa: E501 - an INI value is one line
+SETTINGS: dict[str, Any] = {
+    "format": 1,
+    "cluster": "bak",
+    "namespace": NAMESPACE,
+    "size": 3,
+    "volume": None,
+    "s3": {
+        "bucket": "backups",
+        "prefix": "bak",
+        "endpoint": "http://s3:7070",
+        "region": "us-east-1",
+        "ca": None,
+        "path_style": True,
+        "sse": None,
+        "kms_key": None,
+        "object_lock": None,
+    },
+    "schedule": "0 0 1 1 *",
+    "incremental_interval_seconds": None,
+    "max_chain": 24,
+    "deadline_seconds": 600,
+    "retention": {"days": None, "keep_last": None, "rule": None},
+    "binlog_interval_seconds": 6,
+    "verify_schedule": None,
+    "zstd_level": 1,
+    "bandwidth_bytes": None,
+}
+MOUNTS = [
+    {"name": "backup-settings", "mountPath": "/etc/galera/backup", "readOnly": True},
+    {"name": "backup-secret", "mountPath": "/etc/galera/backup-secret", "readOnly": True},
+]
+VOLUMES = [
+    {"name": "backup-settings", "configMap": {"name": "bak-galera-backup"}},
+    {"name": "backup-secret", "secret": {"secretName": "bak-backup", "defaultMode": 288}},
+]
+SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": 999,
+    "runAsGroup": 999,
+    "fsGroup": 999,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+# What the restored data hold, asked on a server that nobody else can reach.
+LOOK = """
+import sys, tempfile
+from pathlib import Path
+from galera_agent import offline
+from galera_agent.backup import server
+with tempfile.TemporaryDirectory() as scratch:
+    tools = offline.Tools(Path(scratch), lambda _: None)
+    with tools.serving(Path("/target/data"), []) as socket, server.connection(socket) as query:
+        print(",".join(str(row[0]) for row in query("SELECT id FROM shop.orders ORDER BY id")))
+"""
+# One byte in the middle of an object becomes another one.
+FLIP = """
+import sys
+path = sys.argv[1]
+with open(path, "r+b") as file:
+    file.seek(0, 2)
+    middle = file.tell() // 2
+    file.seek(middle)
+    byte = file.read(1)[0]
+    file.seek(middle)
+    file.write(bytes([byte ^ 1]))
+"""
+
+
+def do(*arguments: str, stdin: str | None = None) -> str:
+    return kubectl("-n", NAMESPACE, *arguments, stdin=stdin)
+
+
+def apply(*objects: dict[str, Any]) -> None:
+    do("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+
+def until(what: str, find: Callable[[], Any], seconds: float = 240) -> Any:
+    """Wait until find returns something; fails with what it waited for."""
+    end = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.5)
+    return found
+
+
+def pod(name: str, mounts: list[dict[str, Any]], volumes: list[dict[str, Any]]) -> dict[str, Any]:
+    """A pod of the agent's image that does nothing by itself."""
+    container = {
+        "name": "main",
+        "image": AGENT,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sleep", "infinity"],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": mounts,
+    }
+    spec = {
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": SECURITY,
+        "containers": [container],
+        "volumes": volumes,
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+def sql(statement: str, node: int = 0) -> str:
+    client = ["env", "MYSQL_PWD=r00t", "mariadb", "-N", "-h", "127.0.0.1", "-u", "root"]
+    return do("exec", "-i", f"bak-galera-{node}", "-c", "mariadb", "--", *client, stdin=statement).strip()
+
+
+def row(number: int) -> str:
+    """Add a row; returns the server's GTID position after it."""
+    return sql(f"INSERT INTO shop.orders VALUES ({number}); SELECT @@last_gtid")
+
+
+def published() -> dict[str, Any]:
+    """What GET /backups tells."""
+    data = json.loads(do("get", "configmap", "bak-galera-backup-state", "-o", "json")).get("data") or {}
+    return json.loads(data.get("catalog") or "{}")
+
+
+def target() -> dict[str, Any]:
+    (found,) = (published().get("catalog") or {}).get("targets") or [{}]
+    return found
+
+
+def patch(name: str, **data: str) -> None:
+    do("patch", "configmap", name, "--type=merge", "-p", json.dumps({"data": data}))
+
+
+def ask(name: str, **fields: str) -> None:
+    patch("bak-galera-backup-state", request=json.dumps({"id": name, **fields}))
+
+
+def answer(name: str) -> dict[str, Any] | None:
+    data = json.loads(do("get", "configmap", "bak-galera-backup-state", "-o", "json")).get("data") or {}
+    result = json.loads(data.get("result") or "{}")
+    done = result.get("id") == name and result.get("state") != "running"
+    return result if done else None
+
+
+def backup(name: str, kind: str) -> str:
+    """Have a backup taken on demand; returns its name."""
+    ask(name, action="backup", kind=kind)
+    result = until(f"backup {name}", lambda: answer(name))
+    assert result["state"] == "succeeded", result
+    return str(result["backup"])
+
+
+def leader() -> str:
+    found = json.loads(do("get", "leases", "-o", "json"))["items"]
+    holders = [one["spec"].get("holderIdentity", "") for one in found if one["metadata"]["name"].endswith("-backup")]
+    return holders[0] if holders else ""
+
+
+def restore(**env: str) -> tuple[int, str]:
+    """Restore into the empty target of the restore pod; returns exit code and output."""
+    do("exec", "restore", "--", "bash", "-c", "rm -rf /target/* /temp/*")
+    words = [f"{name}={value}" for name, value in env.items()]
+    command = f"env {' '.join(words)} python3 -m galera_agent restore 2>&1; code=$?; echo; echo $code"
+    *lines, code = do("exec", "restore", "--", "bash", "-c", command).strip().splitlines()
+    return int(code), "\n".join(lines)
+
+
+def restored(**env: str) -> str:
+    """The rows after a restore, as a text."""
+    code, text = restore(**env)
+    assert code == 0, text
+    return do("exec", "-i", "restore", "--", "python3", "-", stdin=LOOK).strip()
+
+
+def archived(gtid: str) -> None:
+    sequence = int(gtid.rpartition("-")[2])
+    until(f"the archive of {gtid}", lambda: (published().get("archive") or {}).get("last", 0) >= sequence, 120)
+
+
+def make_store() -> None:
+    """An S3 server with an empty bucket, and an age key; both before the cluster, which mounts the key."""
+    apply(
+        pod("s3", [{"name": "data", "mountPath": "/data"}], [{"name": "data", "emptyDir": {}}]),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "s3"},
+            "spec": {"selector": {"app": "s3"}, "ports": [{"port": 7070}]},
+        },
+    )
+    do("wait", "--for=condition=Ready", "pod/s3", "--timeout=120s")
+    do("cp", str(GATEWAY), "s3:/data/versitygw")
+    access = f"--access {KEYS['access-key-id']} --secret {KEYS['secret-access-key']}"
+    serve = f"/data/versitygw {access} --port :7070 posix --sidecar /data/meta /data/root"
+    script = f"mkdir -p /data/root/backups /data/meta; nohup {serve} >/data/log 2>&1 </dev/null & age-keygen 2>&-"
+    identity = do("exec", "s3", "--", "bash", "-c", script)
+    (recipient,) = [line.split()[-1] for line in identity.splitlines() if "public key" in line]
+    secret = {**KEYS, "age-identity": identity}
+    apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bak-backup"}, "stringData": secret},
+        settings(recipients=[recipient]),
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bak-galera-backup-state"}},
+    )
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    data = {"backup.json": json.dumps(SETTINGS | changes)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bak-galera-backup"}, "data": data}
+
+
+def documents(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The rendered objects of a file, with what backups need."""
+    found = [one for one in yaml.safe_load_all((folder / f"galera-3-{name}.yml").read_text()) if one]
+    for one in found:
+        if one["kind"] == "Role":
+            names = ["bak-galera-backup-state"]
+            lease = ["bak-galera-backup"]
+            group = "coordination.k8s.io"
+            one["rules"] += [
+                {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names, "verbs": ["get", "patch"]},
+                {"apiGroups": [group], "resources": ["leases"], "resourceNames": lease, "verbs": ["get", "update"]},
+            ]
+        if one["kind"] == "StatefulSet" and one["metadata"]["name"] == "bak-galera":
+            spec = one["spec"]["template"]["spec"]
+            (agent,) = [container for container in spec["initContainers"] if container["name"] == "agent"]
+            agent["volumeMounts"] += MOUNTS
+            agent["resources"] = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+            spec["volumes"] += VOLUMES
+    return found
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Three nodes with a row, a store, and a pod in which to restore."""
+    folder = tmp_path_factory.mktemp("backup")
+    (folder / "galera.conf").write_text(INVENTORY)
+    run("ansible-playbook", "-i", str(folder / "galera.conf"), "stateful.galera.render", cwd=ROOT)
+    remove_namespaces(NAMESPACE)
+    try:
+        kubectl("apply", "-f", str(folder / "galera-3-namespace.yml"))
+        make_store()
+        places = [{"name": name, "mountPath": f"/{name}"} for name in ("temp", "target")]
+        volumes = VOLUMES + [{"name": one["name"], "emptyDir": {}} for one in places]
+        apply(pod("restore", [*MOUNTS, *places], volumes))
+        for name in ("volumes", "seed"):
+            apply(*documents(folder, name))
+        do("rollout", "status", "statefulset/bak-galera-seed", "--timeout=180s")
+        apply(*documents(folder, "nodes"))
+        do("rollout", "status", "statefulset/bak-galera", "--timeout=300s")
+        do("delete", "-f", str(folder / "galera-3-seed.yml"), "--wait")
+        sql("CREATE TABLE shop.orders (id INT PRIMARY KEY)")
+        yield
+    finally:
+        remove_namespaces(NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def chain(cluster: None) -> dict[str, str]:
+    """A full backup of the last node, made by itself, and two increments; a row before each. Names by label."""
+    until("a leader", lambda: leader() == "bak-galera-2")
+    until("the first full backup", lambda: target().get("backups"))
+    row(1)
+    found = {"full": backup("full", "full")}
+    for number, label in ((2, "first"), (3, "second")):
+        row(number)
+        found[label] = backup(label, "incremental")
+    return found
+
+
+def test_a_chain_is_restored_to_each_of_its_points(chain: dict[str, str]) -> None:
+    assert restored(SOURCE_BACKUP=chain["full"], SOURCE_INCREMENT="none") == "1"
+    assert restored(SOURCE_BACKUP=chain["first"]) == "1,2"
+    assert restored(SOURCE_BACKUP=chain["second"]) == "1,2,3"
+
+
+def test_the_leader_is_killed_in_the_middle_of_a_backup(chain: dict[str, str]) -> None:
+    before = {one["name"] for one in target()["backups"]}
+    current = json.loads(do("get", "configmap", "bak-galera-backup", "-o", "json"))["data"]["backup.json"]
+    patch("bak-galera-backup", **{"backup.json": json.dumps({**json.loads(current), "bandwidth_bytes": 1 << 20})})
+    look = ["exec", "bak-galera-2", "-c", "agent", "--", "cat", "/etc/galera/backup/backup.json"]
+    until("slow settings in the pod", lambda: "1048576" in do(*look))
+    ask("cut", action="backup", kind="full")
+    until("the backup's begin", lambda: (published().get("running") or {}).get("command") == "tick")
+    patch("bak-galera-backup", **{"backup.json": current})
+    do("delete", "pod", "bak-galera-2", "--grace-period=0", "--force")
+    until("another leader", lambda: leader() == "bak-galera-1")
+    result = until("the backup, by another leader", lambda: answer("cut"), 400)
+    assert result["state"] == "succeeded", result
+    after = target()
+    made = [one for one in after["backups"] if one["name"] not in before]
+    assert [(one["kind"], one["node"]) for one in made] == [("full", "bak-galera-1")]
+    assert after["problems"] == []
+
+
+def test_points_in_time_and_transactions(chain: dict[str, str]) -> None:
+    row(4)
+    moment = sql("SELECT DATE_FORMAT(UTC_TIMESTAMP(), '%Y-%m-%dT%H:%i:%sZ')")
+    until("the next second", lambda: sql("SELECT DATE_FORMAT(UTC_TIMESTAMP(), '%Y-%m-%dT%H:%i:%sZ')") > moment)
+    fifth = row(5)
+    mistake = sql("DELETE FROM shop.orders; SELECT @@last_gtid")
+    archived(mistake)
+    assert restored(SOURCE_TIME=moment) == "1,2,3,4"
+    assert restored(SOURCE_GTID=fifth) == "1,2,3,4,5"
+    assert restored(SOURCE_BEFORE_GTID=mistake) == "1,2,3,4,5"
+    assert restored(SOURCE_BACKUP=chain["full"], SOURCE_INCREMENT="none", SOURCE_BEFORE_GTID=mistake) == "1,2,3,4,5"
+    assert restored(SOURCE_TIME="latest") == ""
+    code, text = restore(SOURCE_TIME="2000-01-01T00:00:00Z")
+    assert code == 2
+    assert "the nearest that can be restored are" in text
+
+
+def test_a_trial_restore_lands_beside_the_manifest(chain: dict[str, str]) -> None:
+    do("exec", "restore", "--", "bash", "-c", "rm -rf /temp/*")
+    *_, end = do("exec", "restore", "--", *AGENT_BACKUP, "verify", chain["second"], "--work", "/temp").splitlines()
+    assert json.loads(end)["state"] == "succeeded", end
+    (found,) = json.loads(do("exec", "restore", "--", *AGENT_BACKUP, "list"))["catalog"]["targets"]
+    assert {one["name"]: one["verified"] for one in found["backups"]}[chain["second"]] is True
+
+
+def test_a_damaged_backup_is_found_before_there_are_data(chain: dict[str, str]) -> None:
+    found = do("exec", "s3", "--", "bash", "-c", f"ls /data/root/backups/bak/backups/{chain['first']}/backup.*").strip()
+    do("exec", "-i", "s3", "--", "python3", "-", found, stdin=FLIP)
+    code, text = restore(SOURCE_BACKUP=chain["second"])
+    assert code == 1
+    assert "its manifest says" in text or "age ended with" in text
+    assert do("exec", "restore", "--", "ls", "-A", "/target").strip() == ""
+    do("exec", "-i", "s3", "--", "python3", "-", found, stdin=FLIP)
+    assert restored(SOURCE_BACKUP=chain["second"]) == "1,2,3"
