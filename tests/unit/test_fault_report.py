@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report: what fails a run, and what is printed."""
+
+from __future__ import annotations
+
+import json
+
+from fault.report import Control, Report, Row, markdown, summary
+
+
+def row(step: int, **more: object) -> Row:
+    made = Row(step, "kill", "kill nodes=writer", ["n-galera-0"], 100, 1.0 * step, 1.2 * step, 0.1, 4.0, 0, 1)
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_a_run_without_problems_does_not_fail() -> None:
+    report = Report({"seed": 1}, [row(1), row(2)], [Control("unlocked", "about", ["1 lost"])])
+    assert report.failures() == []
+    assert "## Failures\n\nNone." in markdown(report)
+
+
+def test_loss_fails_a_run() -> None:
+    assert Report({}, [row(1, problems=["1 lost"])]).failures() == ["step 1, kill nodes=writer: 1 lost"]
+
+
+def test_a_control_that_lost_nothing_fails_a_run() -> None:
+    report = Report({}, [row(1)], [Control("stale", "about", [])])
+    assert report.failures() == ["the control stale lost nothing that the harness saw"]
+    assert "**nothing: the harness is blunt**" in markdown(report)
+
+
+def test_an_early_end_fails_a_run() -> None:
+    assert Report({}, [], stopped="interrupted").failures() == ["the run ended early: interrupted"]
+
+
+def test_the_summary_counts_elections_that_the_oracle_saw() -> None:
+    elections = [
+        {"chosen": ["a"], "agrees": True},
+        {"chosen": ["b"], "agrees": False},
+        {"chosen": ["c"], "agrees": None},
+    ]
+    (line,) = summary([row(number, election=one) for number, one in enumerate(elections, 1)])
+    assert (line["elections"], line["looked"], line["agreed"]) == (3, 2, 1)
+    assert line["gap"] == {"count": 3, "median": 2.4, "p99": 3.6, "worst": 3.6}
+
+
+def test_the_page_has_a_line_for_each_fault_and_each_step() -> None:
+    report = Report({"seed": 1}, [row(1), row(2, gap_writer=None, healed=None)], not_run={"clock_step": "one kernel"})
+    page = markdown(report)
+    assert "| kill | 2 | 200 | 0 | 1.20 / 1.20 / 1.20 s | 0.10 s | 4.0 / 4.0 s | 0 | 2 | – |" in page
+    assert "| 2 | kill nodes=writer | n-galera-0 | 2.00 s | – | 0.10 s | – | – | none |" in page
+    assert "| clock_step | one kernel |" in page
+
+
+def test_the_report_is_json() -> None:
+    report = Report({"seed": 1}, [row(1)], [Control("stale", "about", ["x"])])
+    loaded = json.loads(json.dumps(report.as_dict()))
+    assert loaded["controls"][0]["sharp"] is True
+    assert loaded["rows"][0]["title"] == "kill nodes=writer"
