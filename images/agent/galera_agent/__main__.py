@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, door, kube, purge, restore, web, wsrep
+from . import __version__, door, kube, purge, web, wsrep
+from .backup import service
 from .control import Control
 from .events import Events
 from .facts import Facts
@@ -22,6 +23,8 @@ from .record import Recorder
 from .settings import Settings, SettingsError, from_env
 from .state import State, socket_present
 
+# What the kubelet puts into the status of the pod
+TERMINATION_MESSAGE = Path("/dev/termination-log")
 _SCRIPTS = ("start.sh", "drain.sh", "sst_env.sh")
 
 
@@ -34,10 +37,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     wipe = commands.add_parser("purge", help="wipe a volume that no server uses")
     wipe.add_argument("volume", type=Path, help="where the volume is mounted")
     commands.add_parser("restore", help="restore a backup into an empty volume")
-    arguments = parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    backup = commands.add_parser("backup", help="take, archive, list, verify backups")
+    if words[:1] == ["backup"]:
+        # Imported only where they are used: the agent itself stays small.
+        from .backup import commands as backup_commands
+
+        backup_commands.add_arguments(backup)
+        return backup_commands.command(parser.parse_args(words), os.environ)
+    arguments = parser.parse_args(words)
     if arguments.command == "purge":
         return purge_volume(arguments.volume)
     if arguments.command == "restore":
+        from . import restore
+
         return restore.command(os.environ, log)
     try:
         settings = from_env(os.environ)
@@ -57,7 +70,8 @@ def run(settings: Settings) -> int:
     state = State(log)
     start_polling(settings, state, stop)
     host = "::" if ":" in settings.pod_ip else ""
-    http = web.Server((host, settings.http_port), state, settings.pod, settings.role)
+    backups = service.start(settings, state, stop, log) if settings.role == "node" else None
+    http = web.Server((host, settings.http_port), state, settings.pod, settings.role, backups)
     threading.Thread(target=http.serve_forever, name="http", daemon=True).start()
     control = make_control(settings, state)
     install_scripts(settings.rundir)
@@ -69,14 +83,16 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def purge_volume(volume: Path) -> int:
-    """Wipe a volume; returns the exit code."""
+def purge_volume(volume: Path, message: Path = TERMINATION_MESSAGE) -> int:
+    """Wipe a volume; returns the exit code. What was deleted stands in the pod's status, for who started the Job."""
     try:
         names = purge.purge(volume)
     except (purge.InUseError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     log(f"deleted from {volume}: {', '.join(names) or 'nothing, it was empty'}")
+    if message.exists():
+        message.write_text(", ".join(names)[:1024] or "nothing", encoding="utf-8")
     return 0
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -10,14 +11,14 @@ from dataclasses import replace
 
 from pymysql import MySQLError
 
-from . import command, datadir, decide, sql
+from . import command, datadir, decide, drain, sql
 from .datadir import Evidence
-from .decide import Action, Contact, Decision, Member
 from .door import Caller
 from .events import Events
 from .facts import Facts
 from .kube import ApiError
 from .lease import RENEW_SECONDS, BootstrapLease
+from .members import Action, Consent, Contact, Decision, Member, View
 from .record import Recorder
 from .settings import Settings
 from .state import State
@@ -30,6 +31,8 @@ AGAIN_SECONDS = 30.0
 DRAIN_SECONDS = 1.5
 # Longest time for which a joiner holds back: Galera has noticed a dead member by then.
 QUEUE_SECONDS = 10.0
+# A volume that stays ahead of a running cluster so long, while that has nothing left to apply, has another history.
+AHEAD_SECONDS = 15.0
 # A server that lost its primary component is taken in again by Galera within this time, if it can be.
 MERGE_SECONDS = 15.0
 # After so many failed incremental state transfers in a row all data are asked for.
@@ -62,6 +65,7 @@ class Control:
         self._queueing_since: float | None = None
         self._joining, self._failed_joins = False, 0
         self._outside_since: float | None = None
+        self._ahead_since: float | None = None
         self._server = Server(settings.socket)
         self._last_problem = ""
 
@@ -96,9 +100,10 @@ class Control:
             self._failed_joins += 1
         self._joining = False
         self._forget_sql()
+        self._recorder.begin()
         self._state.begin()
         self._bootstrapping = self._released = False
-        self._queueing_since = None
+        self._queueing_since = self._ahead_since = None
         try:
             if not self._await_volume(caller):
                 return
@@ -139,6 +144,7 @@ class Control:
         since = self._state.now.draining_at
         while since is not None and time.monotonic() - since < DRAIN_SECONDS and not caller.gone():
             time.sleep(0.1)
+        self._log(f"drained: {drain.let_clients_go(self._settings.socket, caller.gone)}")
         caller.answer(["drained"])
 
     def _hold(self, caller: Caller | None) -> None:
@@ -187,14 +193,16 @@ class Control:
             return False
         return self._obey(caller, me.evidence, decision)
 
-    def _hold_back(self, view: decide.View) -> str | None:
+    def _hold_back(self, view: View) -> str | None:
         self._queueing_since = self._queueing_since or time.monotonic()
         patient = time.monotonic() - self._queueing_since < QUEUE_SECONDS
         return decide.hold_back(view) if patient else None
 
     def _obey(self, caller: Caller, evidence: Evidence, decision: Decision) -> bool:
         if decision.action in (Action.WAIT, Action.REFUSE):
-            self._state.set("waiting" if decision.action is Action.WAIT else "refused", decision.reason)
+            phase = "waiting" if decision.action is Action.WAIT else "refused"
+            self._state.set(phase, decision.reason, decision.offer)
+            self._quietly(lambda: self._note_ahead(decision.ahead))
             self._try_again(caller)
         elif decision.action is Action.CLAIM:
             self._state.set("waiting", decision.reason)
@@ -219,15 +227,45 @@ class Control:
         sql.write_private(settings.rundir / INIT_SQL, text)
         self._release(caller, ["initialise", str(settings.rundir / INIT_SQL)])
 
+    def _note_ahead(self, reached: int | None) -> None:
+        """Record that the cluster went on without this volume: it must not join when the cluster's seqno has passed."""
+        if reached is None:
+            self._ahead_since = None
+            return
+        self._ahead_since = self._ahead_since or time.monotonic()
+        if time.monotonic() - self._ahead_since >= AHEAD_SECONDS:
+            self._recorder.give_up(reached)
+
     def _bootstrap(self, caller: Caller, evidence: Evidence, decision: Decision) -> None:
         # Renewed at the last moment: a Lease that another has taken meanwhile shows here.
         if not self._take_lease():
+            return
+        if decision.consent is not None and not self._on_record(functools.partial(self._use, decision.consent)):
             return
         datadir.allow_bootstrap(self._settings.datadir)
         self._bootstrapping, self._renewed_at = True, time.monotonic()
         self._execute(caller, decision, command.arguments(self._settings, evidence.position, None))
 
+    def _use(self, consent: Consent) -> None:
+        if not self._recorder.use(consent):
+            raise ValueError("the consent was taken back")
+        self._log(f"goes on with the consent of {consent.time}: {consent.offer.words()}")
+
+    def _on_record(self, step: Callable[[], object]) -> bool:
+        """Change the record before a start that rests on it; False, and the reason is shown, where that failed."""
+        try:
+            step()
+        except (ApiError, ValueError) as error:
+            self._state.set("waiting", f"cannot change the record, so does not start: {error}")
+            return False
+        return True
+
     def _join(self, caller: Caller, evidence: Evidence, decision: Decision) -> None:
+        if decision.returns and not self._on_record(self._recorder.come_back):
+            return
+        if evidence.data == "empty":
+            # Without the API server the entry stays, and costs no more than a question to a human.
+            self._quietly(self._recorder.forget_volume)
         if evidence.data in ("empty", "partial"):
             # A position without its data must not let the server ask for less than everything.
             (self._settings.datadir / "grastate.dat").unlink(missing_ok=True)
@@ -315,6 +353,7 @@ class Control:
         problem = self._recorder.update(status)
         if problem is not None:
             raise ValueError(problem)
+        self._state.know(self._recorder.known)
         if not self._released:
             # Also after a restart of the agent, which forgets that it held the Lease.
             self._lease.give_back()

@@ -4,4 +4,4 @@
 set -euo pipefail
 
 # An agent that does not answer takes the pod out of the proxies as well, and must not hold up the stop.
-echo drain | timeout 10 socat -t 10 - "UNIX-CONNECT:$GALERA_RUNDIR/agent.sock" >/dev/null 2>&1 || true
+echo drain | timeout 30 socat -t 30 - "UNIX-CONNECT:$GALERA_RUNDIR/agent.sock" >/dev/null 2>&1 || true

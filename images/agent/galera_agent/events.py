@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from .decide import Action
 from .kube import ApiError
+from .members import Action
 from .record import now
 
 EVERY_SECONDS = 15.0
@@ -44,6 +44,10 @@ class Events:
         if self._last == (reason, message) or (recent and self._last[0] == reason):
             return
         self._last, self._at[reason] = (reason, message), self._clock()
+        self.say(reason, kind, message, pod_uid)
+
+    def say(self, reason: str, kind: str, message: str, pod_uid: str) -> None:
+        """Create an Event at once; kind: Normal, Warning. An API server that takes no Event changes nothing else."""
         try:
             self._api.create_event(self._event(reason, kind, message, pod_uid))
         except ApiError:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import record as recorded
-from .decide import Lease, Member, Record, View
 from .kube import ApiError, Kube
 from .lease import BootstrapLease
+from .members import Consent, Lease, Member, Record, View
 from .peers import Answer, Peers, member
 from .settings import Settings
 
@@ -29,6 +29,7 @@ class ApiFacts:
     pods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     record: Record | None = None
     lease: Lease | None = None
+    consent: Consent | None = None
 
 
 class Facts:
@@ -69,7 +70,7 @@ class Facts:
         answers = self._peers.ask_all(asked)
         unasked = Answer(None, "the API server knows no such pod yet")
         members = tuple(self._judge(*one, answers.get(one[0], unasked)) for one in others)
-        return View(me, members, size, self._api.error, self._api.record, self._api.lease)
+        return View(me, members, size, self._api.error, self._api.record, self._api.lease, self._api.consent)
 
     def _judge(self, pod: str, seed: bool, ordinal: int, answer: Answer) -> Member:
         api, found = self._api, self._api.pods.get(pod)
@@ -89,8 +90,9 @@ class Facts:
             found = self._kube.config_map(settings.state_map)
             if found is None:
                 return ApiFacts(f"the ConfigMap {settings.state_map} does not exist", pods=pods)
-            record = recorded.parse(found.get("data") or {})
-            return ApiFacts(None, nodes, seeds, pods, record, self._lease.read())
+            data = found.get("data") or {}
+            record, consent = recorded.parse(data), recorded.consent_of(data)
+            return ApiFacts(None, nodes, seeds, pods, record, self._lease.read(), consent)
         except (ApiError, ValueError, KeyError, TypeError) as error:
             return ApiFacts(str(error), pods=self._api.pods)
 

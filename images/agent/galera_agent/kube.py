@@ -38,8 +38,8 @@ class Kube:
         """A ConfigMap, None where there is none."""
         return self._get(self._path("v1", "configmaps", name))
 
-    def patch_config_map(self, name: str, data: Mapping[str, str], version: str | None = None) -> None:
-        """Merge keys into a ConfigMap; with version only if nobody changed it meanwhile (ApiError 409)."""
+    def patch_config_map(self, name: str, data: Mapping[str, str | None], version: str | None = None) -> None:
+        """Merge keys into a ConfigMap, None takes one away; with version only if it did not change (ApiError 409)."""
         body: dict[str, Any] = {"data": dict(data)}
         if version is not None:
             body["metadata"] = {"resourceVersion": version}

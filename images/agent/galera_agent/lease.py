@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from . import decide
+from . import members
 from .kube import ApiError
 
 DURATION_SECONDS = 15
@@ -42,7 +42,7 @@ class BootstrapLease:
         self._since = clock()
         self.held = False
 
-    def read(self) -> decide.Lease | None:
+    def read(self) -> members.Lease | None:
         """The Lease now, None where nobody ever took it. Raises ApiError."""
         return self._note(self._api.lease(self._name))
 
@@ -77,7 +77,7 @@ class BootstrapLease:
             raise
         return True
 
-    def _note(self, raw: dict[str, Any] | None) -> decide.Lease | None:
+    def _note(self, raw: dict[str, Any] | None) -> members.Lease | None:
         self._raw = raw
         if raw is None:
             self.held = False
@@ -90,7 +90,9 @@ class BootstrapLease:
         self.held = holder == self._pod
         stood = self._clock() - self._since
         expired = not self.held and stood > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
-        return decide.Lease(holder, str(spec.get("acquireTime") or spec.get("renewTime") or "an unknown time"), expired)
+        return members.Lease(
+            holder, str(spec.get("acquireTime") or spec.get("renewTime") or "an unknown time"), expired
+        )
 
 
 def _now() -> str:

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import __version__
 from .datadir import Evidence
-from .decide import Contact, Member
+from .members import Contact, Member, Record
+from .state import FORMAT
 
 TIMEOUT = 1.0
 _FRESH_SECONDS = 1.0
@@ -86,6 +88,8 @@ def member(pod: str, seed: bool, ordinal: int, answer: Answer, absent: str = "",
         contact = Contact.ABSENT if absent else Contact.SILENT
         return Member(pod, seed, ordinal, contact, note=absent or note or answer.problem)
     status = answer.status
+    if status.get("format") != FORMAT:
+        return Member(pod, seed, ordinal, Contact.ANSWERS, note=_other_version(status))
     phase = str(status.get("phase"))
     wsrep, live = _wsrep(status)
     primary = None
@@ -102,6 +106,8 @@ def member(pod: str, seed: bool, ordinal: int, answer: Answer, absent: str = "",
         stopped=phase in _WAITING,
         starting=phase == "starting" or (phase == "running" and primary is None and not live),
         live=live,
+        caught_up=bool(wsrep and primary and wsrep.get("local_state") == 4 and wsrep.get("local_recv_queue") == 0),
+        record=_record(status.get("record")),
         note=f"is {phase}: {status.get('reason', '')}",
     )
 
@@ -113,6 +119,25 @@ def _wsrep(status: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, bool]:
     if status.get("phase") != "running" or not isinstance(wsrep, Mapping) or not fresh:
         return None, False
     return wsrep, wsrep.get("cluster_status") != "Primary"
+
+
+def _other_version(status: Mapping[str, Any]) -> str:
+    """Evidence that another version of the agent words in another way is no evidence here."""
+    theirs, format_ = status.get("agent_version") or "of an unknown version", status.get("format")
+    return (
+        f"its agent {theirs} gives evidence in format {format_ or 'none'}, this agent {__version__} understands format "
+        f"{FORMAT}: bring all agents to one version"
+    )
+
+
+def _record(raw: Any) -> Record | None:
+    """What an answer says of the record; what is not understood is not known."""
+    try:
+        return Record(
+            str(raw["uuid"]), given_up=tuple((str(pod), int(seqno)) for pod, seqno in raw["given_up"].items())
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _evidence(raw: Any) -> Evidence:

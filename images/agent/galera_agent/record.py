@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What outlives the pods, in one ConfigMap: the cluster's uuid, and how far each pod was known to be."""
+"""What outlives the pods, in one ConfigMap.
+
+cluster    {"uuid", "time"}             the cluster's uuid, written once
+<pod>      {"uuid", "seqno", "time"}    how far each pod was known to be
+given_up   {pod: {"seqno", "time"}}     without whom the cluster was continued, and from where
+consent    an offer and its time        a human's consent, written by the module recover, taken away when it is used
+"""
 
 from __future__ import annotations
 
@@ -10,13 +16,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from .decide import Record
 from .kube import ApiError
+from .members import Consent, Record, parse_consent
 from .wsrep import Status
 
 # InnoDB writes its log every second, whatever the last write-set was: a seqno that old is on the disk.
 SETTLED_SECONDS = 3.0
 EVERY_SECONDS = 60.0
+_WORDS = ("cluster", "given_up", "consent")
 
 
 class MapApi(Protocol):
@@ -25,8 +32,8 @@ class MapApi(Protocol):
     def config_map(self, name: str) -> dict[str, Any] | None:
         """Read a ConfigMap."""
 
-    def patch_config_map(self, name: str, data: Mapping[str, str], version: str | None = None) -> None:
-        """Merge keys into a ConfigMap."""
+    def patch_config_map(self, name: str, data: Mapping[str, str | None], version: str | None = None) -> None:
+        """Merge keys into a ConfigMap; None takes a key away."""
 
 
 def parse(data: Mapping[str, str]) -> Record | None:
@@ -37,9 +44,22 @@ def parse(data: Mapping[str, str]) -> Record | None:
     if "cluster" not in data:
         return None
     uuid = _entry(data, "cluster")["uuid"]
-    pods = {pod: _entry(data, pod) for pod in data if pod != "cluster"}
+    pods = {pod: _entry(data, pod) for pod in data if pod not in _WORDS}
     seqnos = tuple((pod, entry["seqno"]) for pod, entry in sorted(pods.items()) if entry["uuid"] == uuid)
-    return Record(uuid, seqnos)
+    return Record(uuid, seqnos, _given_up(data))
+
+
+def consent_of(data: Mapping[str, str]) -> Consent | None:
+    """The consent in the ConfigMap's data, None where there is none. Raises ValueError where it is not readable."""
+    return parse_consent(data["consent"]) if "consent" in data else None
+
+
+def _given_up(data: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+    try:
+        raw = json.loads(data.get("given_up", "{}"))
+        return tuple(sorted((str(pod), int(entry["seqno"])) for pod, entry in raw.items()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"the recorded state has an unreadable entry 'given_up': {data['given_up']!r}") from None
 
 
 def _entry(data: Mapping[str, str], key: str) -> dict[str, Any]:
@@ -59,6 +79,11 @@ class Recorder:
         self._written: tuple[str, str, int] | None = None
         self._written_at = 0.0
         self._cluster: str | None = None
+        self.known: Record | None = None
+
+    def begin(self) -> None:
+        """A server starts: others may have changed the record before it serves."""
+        self._cluster = self.known = None
 
     def update(self, status: Status) -> str | None:
         """Record what a server in the primary component says.
@@ -82,14 +107,59 @@ class Recorder:
         found = self._api.config_map(self._name)
         if found is None:
             raise ApiError(404, f"the ConfigMap {self._name} does not exist")
-        record = parse(found.get("data") or {})
+        data = found.get("data") or {}
+        record = parse(data)
         if record is None:
             entry = json.dumps({"uuid": uuid, "time": now()})
             self._api.patch_config_map(self._name, {"cluster": entry}, str(found["metadata"]["resourceVersion"]))
         elif record.uuid != uuid:
             return f"the running cluster is {uuid}, but {self._name} records {record.uuid}"
-        self._cluster = uuid
+        elif "consent" in data:
+            # The cluster stands: a consent that nobody needed must not be there at its next fall.
+            self._api.patch_config_map(self._name, {"consent": None}, str(found["metadata"]["resourceVersion"]))
+        self._cluster, self.known = uuid, record or Record(uuid)
         return None
+
+    def use(self, consent: Consent) -> bool:
+        """Turn a consent into the record, in one step; False where it was taken away meanwhile.
+
+        Members that are given up stay so until they come back; what was recorded beyond the winner is forgotten. Raises
+        ApiError, and ValueError for a broken record.
+        """
+        found = self._api.config_map(self._name) or {"metadata": {}}
+        data, offer = found.get("data") or {}, consent.offer
+        if consent_of(data) != consent:
+            return False
+        gone = {pod: {"seqno": offer.seqno, "time": now()} for pod in offer.given_up}
+        beyond = [pod for pod, seqno in (parse(data) or Record("")).seqnos if seqno > offer.seqno]
+        changes: dict[str, str | None] = dict.fromkeys([*offer.given_up, *beyond, "consent"])
+        changes["given_up"] = json.dumps({**json.loads(data.get("given_up", "{}")), **gone})
+        changes = {key: value for key, value in changes.items() if value is not None or key in data}
+        self._api.patch_config_map(self._name, changes, str(found["metadata"]["resourceVersion"]))
+        return True
+
+    def give_up(self, seqno: int) -> None:
+        """Record that the cluster went on without this pod from seqno. Raises ApiError."""
+        self._change_given_up(lambda raw: {**raw, self._pod: {"seqno": seqno, "time": now()}})
+
+    def come_back(self) -> None:
+        """Count this pod again: it is about to ask for what it missed. Raises ApiError."""
+        self._change_given_up(lambda raw: {pod: entry for pod, entry in raw.items() if pod != self._pod})
+
+    def forget_volume(self) -> None:
+        """Forget how far this pod was: it holds nothing of it, and asks a running cluster for all. Raises ApiError."""
+        found = self._api.config_map(self._name)
+        if found is not None and self._pod in (found.get("data") or {}):
+            self._api.patch_config_map(self._name, {self._pod: None}, str(found["metadata"]["resourceVersion"]))
+
+    def _change_given_up(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        found = self._api.config_map(self._name)
+        if found is None:
+            raise ApiError(404, f"the ConfigMap {self._name} does not exist")
+        raw = json.loads((found.get("data") or {}).get("given_up", "{}"))
+        text = json.dumps(changed) if (changed := change(raw)) else None
+        if changed != raw:
+            self._api.patch_config_map(self._name, {"given_up": text}, str(found["metadata"]["resourceVersion"]))
 
     def _settled(self, seqno: int) -> int | None:
         """The newest seqno that is old enough to have reached the disk."""

@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-# What a donor's mariadb-backup needs, and SHUTDOWN for the agent, and no more. Both come as this user through the
-# server's socket; the operating system proves who they are, so there is no password to keep.
-SST_GRANTS = "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SHUTDOWN"
+# What a donor's mariadb-backup needs, SHUTDOWN and CONNECTION ADMIN for the agent's orderly stop, and no more. All come
+# as this user through the server's socket; the operating system proves who they are: there is no password to keep.
+SST_GRANTS = "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SHUTDOWN, CONNECTION ADMIN"
 BACKUP_GRANTS = "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, REPLICA MONITOR"
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\x1a": "\\Z"}
 

@@ -9,10 +9,19 @@ request=$tmp/galera.request
 answer=$tmp/galera.answer
 log=$tmp/galera.log
 fresh=$GALERA_DATADIR.new
+SHORTEST_RUN=5 # seconds
 
 # Process 1 gets no signal that it does not ask for, and bash runs a trap only between commands: hence `run`.
 child=
-trap '[ -z "$child" ] || kill "$child" 2>/dev/null; exit 143' TERM INT
+serving=
+stopping=
+stop() {
+    [ -n "$serving" ] || trap - TERM INT
+    stopping=yes
+    [ -z "$child" ] || kill "$child" 2>/dev/null || true
+    [ -n "$serving" ] || exit 143
+}
+trap stop TERM INT
 
 run() {
     # Without the redirection bash gives a background command no input.
@@ -38,10 +47,12 @@ ask() {
 
 recover() {
     local code=0
-    # Without an address the server refuses the method of state transfer; it connects to nobody here.
+    # Without an address the server refuses the method of state transfer; it connects to nobody here. The binary log stays
+    # on where there is one: with it a transaction counts as committed when it stands there, and InnoDB holds it only as
+    # prepared. Recovery without it rolls back what was acknowledged.
     run mariadbd --defaults-file="$GALERA_CNF" --datadir="$GALERA_DATADIR" --pid-file="$tmp/recover.pid" \
         --socket="$tmp/recover.sock" --skip-networking --wsrep-recover --wsrep_cluster_address=gcomm:// \
-        --skip-log-error --skip-log-bin "${extra[@]}" >"$log" 2>&1 || code=$?
+        --skip-log-error "${log_bin[@]}" "${extra[@]}" >"$log" 2>&1 || code=$?
     [ "$code" = 0 ] || tail -n 50 "$log" >&2
     {
         echo recovered
@@ -82,29 +93,69 @@ provider() {
     done
 }
 
+# A binary log that was in use when the server was killed is needed once more, even if my.cnf has none any more.
+last_binlog() {
+    grep -Eqs '^[[:space:]]*(loose[-_])?log[-_]bin[[:space:]]*(=|$)' "$GALERA_CNF" && return
+    local index newest=
+    for index in "$GALERA_DATADIR"/*.index; do
+        case $index in *relay*) continue ;; esac
+        if [ -f "$index" ] && { [ -z "$newest" ] || [ "$index" -nt "$newest" ]; }; then newest=$index; fi
+    done
+    [ -z "$newest" ] || echo "--log-bin=${newest%.index}"
+}
+
+# What a server that was killed left behind, such as one side of a state transfer, ends with it; a container's end would do
+# the same. Only inside a container, where nothing but this server's processes is in reach.
+end_leftovers() { [ "$$" != 1 ] || kill -KILL -1 2>/dev/null || true; }
+
+# Asks the agent until it says how the server is to start: its arguments are in `reply` then.
+decide() {
+    rm -rf "$fresh"
+    mapfile -t log_bin < <(last_binlog)
+    echo start >"$request"
+    while true; do
+        if ! ask "$request"; then
+            echo start >"$request"
+            run sleep 0.2
+            continue
+        fi
+        case ${reply[0]} in
+            recover) recover ;;
+            initialise) initialise "${reply[1]}" ;;
+            again) echo start >"$request" ;;
+            exec) break ;;
+            *) say "the agent said: ${reply[*]}"; echo start >"$request"; run sleep 1 ;;
+        esac
+    done
+}
+
+# A stop is handed on, and the server has all the time that it needs to end in order.
+serve() {
+    serving=yes
+    mariadbd "$@" <&0 &
+    child=$!
+    [ -z "$stopping" ] || kill "$child"
+    code=0
+    while wait "$child" || code=$?; kill -0 "$child" 2>/dev/null; do code=0; done
+    child='' serving=''
+}
+
 mkdir -p "$GALERA_DATADIR"
-rm -rf "$fresh"
 mapfile -t extra < <(provider)
-echo start >"$request"
-while true; do
-    if ! ask "$request"; then
-        echo start >"$request"
-        run sleep 0.2
-        continue
-    fi
-    case ${reply[0]} in
-        recover) recover ;;
-        initialise) initialise "${reply[1]}" ;;
-        again) echo start >"$request" ;;
-        exec) break ;;
-        *) say "the agent said: ${reply[*]}"; echo start >"$request"; run sleep 1 ;;
-    esac
-done
-trap - TERM INT
-# No state transfer runs here yet. The process number that one left when it was killed may be another process's now, and the
-# next transfer would wait for that one to end.
-rm -f "$GALERA_DATADIR/wsrep_sst.pid"
 # Read by bash at the start of the state transfer script, see there.
 export BASH_ENV=$GALERA_RUNDIR/sst_env.sh
-say "mariadbd ${reply[*]:1} ${extra[*]}"
-exec mariadbd "${reply[@]:1}" "${extra[@]}"
+while true; do
+    decide
+    # No state transfer runs here yet. The process number that one left when it was killed may be another process's now,
+    # and the next transfer would wait for that one to end.
+    rm -f "$GALERA_DATADIR/wsrep_sst.pid"
+    say "mariadbd ${reply[*]:1} ${extra[*]}"
+    since=$SECONDS
+    serve "${reply[@]:1}" "${extra[@]}"
+    [ -z "$stopping" ] || exit "$code"
+    say "mariadbd ended with $code after $((SECONDS - since)) s"
+    # One that ran, or was killed, is started again at once: the kubelet would let it wait longer at each crash, up to five
+    # minutes. One that cannot start is left to the kubelet, which shows it.
+    [ "$code" = 137 ] || [ "$((SECONDS - since))" -ge "$SHORTEST_RUN" ] || exit "$code"
+    end_leftovers
+done

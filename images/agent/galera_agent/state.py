@@ -12,8 +12,11 @@ from typing import Any
 
 from . import __version__, wsrep
 from .datadir import NOTHING_KNOWN, Evidence
+from .members import Offer, Record
 
 LIVE_SECONDS = 60.0
+# Of /status, as far as other agents decide by it: raised whenever an older agent would misread it.
+FORMAT = 1
 PHASES = ("waiting", "refused", "initialising", "starting", "running", "stopped")
 
 
@@ -24,6 +27,7 @@ class Snapshot:
     evidence: of the volume, as long as its server is stopped; once the server runs, its own word counts.
     answered_at: monotonic time of the server's last answer, of which wsrep is the content; None before the first one.
     draining_at: monotonic time since which the pod takes no queries.
+    offer: what a human may consent to, where nothing else goes on. record: what a server in service knows of it.
     """
 
     phase: str = "stopped"
@@ -33,6 +37,8 @@ class Snapshot:
     server_version: str | None = None
     answered_at: float | None = None
     draining_at: float | None = None
+    offer: Offer | None = None
+    record: Record | None = None
 
 
 class State:
@@ -52,9 +58,14 @@ class State:
         """Seconds since the server's last answer."""
         return None if snapshot.answered_at is None else self._clock() - snapshot.answered_at
 
-    def set(self, phase: str, reason: str) -> None:
+    def set(self, phase: str, reason: str, offer: Offer | None = None) -> None:
         """Enter a phase, or stay in it for another reason."""
-        self._change(phase=phase, reason=reason)
+        self._change(phase=phase, reason=reason, offer=offer)
+
+    def know(self, record: Record | None) -> None:
+        """Tell the others the record, for times when they cannot read it."""
+        if record != self._now.record:
+            self._change(record=record)
 
     def begin(self) -> None:
         """The database container has started: nothing that was known of its server holds any more."""
@@ -67,7 +78,9 @@ class State:
 
     def executed(self, reason: str) -> None:
         """The server was told to start: what the volume held is history from here on."""
-        self._change(phase="starting", reason=reason, evidence=Evidence("unknown", note="its server is starting"))
+        self._change(
+            phase="starting", reason=reason, offer=None, evidence=Evidence("unknown", note="its server is starting")
+        )
 
     def drain(self) -> None:
         """Take no more queries."""
@@ -93,6 +106,12 @@ class State:
             return f"{snapshot.phase}: {snapshot.reason}"
         return wsrep.not_ready(snapshot.wsrep, self.age(snapshot), snapshot.draining_at is not None)
 
+    def leaving(self) -> bool:
+        """Whether draining is all that keeps the pod from getting queries: those that it has may go on."""
+        snapshot = self._now
+        healthy = wsrep.not_ready(snapshot.wsrep, self.age(snapshot), draining=False) is None
+        return snapshot.phase == "running" and snapshot.draining_at is not None and healthy
+
     def dead(self) -> str | None:
         """Why the server must be restarted: it ran and was silent for a minute. Starts and transfers are never dead."""
         snapshot = self._now
@@ -111,7 +130,7 @@ class State:
 
 def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[str, Any]:
     """The content of /status."""
-    evidence = snapshot.evidence
+    evidence, record = snapshot.evidence, snapshot.record
     if snapshot.phase == "running" and snapshot.wsrep is not None:
         seqno = snapshot.wsrep.last_committed
         evidence = Evidence("present", snapshot.wsrep.uuid, seqno if seqno >= 0 else None)
@@ -121,6 +140,7 @@ def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[s
         "phase": snapshot.phase,
         "reason": snapshot.reason,
         "agent_version": __version__,
+        "format": FORMAT,
         "evidence": {
             "data": evidence.data,
             "uuid": evidence.uuid,
@@ -128,6 +148,8 @@ def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[s
             **({"note": evidence.note} if evidence.note else {}),
         },
         "wsrep": None if snapshot.wsrep is None else snapshot.wsrep.as_dict(),
+        "record": None if record is None else {"uuid": record.uuid, "given_up": dict(record.given_up)},
+        "offer": None if snapshot.offer is None else snapshot.offer.as_dict(),
         "server_version": snapshot.server_version,
         "age_seconds": None if age is None else round(age, 3),
     }

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .kube import ApiError
 from .state import State, report
 
 
@@ -17,8 +19,15 @@ class Server(ThreadingHTTPServer):
     # A whole cluster, its proxies and a play may ask at the same moment.
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], state: State, pod: str, role: str) -> None:
-        self.state, self.pod, self.role = state, pod, role
+    def __init__(
+        self,
+        address: tuple[str, int],
+        state: State,
+        pod: str,
+        role: str,
+        backups: Callable[[], str] | None = None,
+    ) -> None:
+        self.state, self.pod, self.role, self.backups = state, pod, role, backups
         super().__init__(address, Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -32,25 +41,34 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 5
 
     def do_GET(self) -> None:
-        """Answer /health/ready, /health/live and /status."""
+        """Answer /health/ready, /health/live, /status and /backups."""
         state = self.server.state
         if self.path == "/health/ready":
-            self._health(state.not_ready())
+            # HAProxy lets the sessions of a server that says 404 go on and gives it no new ones
+            self._health(state.not_ready(), 404 if state.leaving() else 503)
         elif self.path == "/health/live":
             self._health(state.dead())
         elif self.path == "/status":
             snapshot = state.now
             text = json.dumps(report(snapshot, state.age(snapshot), self.server.pod, self.server.role))
             self._send(200, "application/json", text)
+        elif self.path == "/backups" and self.server.backups is not None:
+            self._backups(self.server.backups)
         else:
-            self._send(404, "text/plain", "known are /health/ready, /health/live and /status")
+            self._send(404, "text/plain", "known are /health/ready, /health/live, /status and /backups")
 
     def do_HEAD(self) -> None:
         """Answer as to GET, without the body."""
         self.do_GET()
 
-    def _health(self, problem: str | None) -> None:
-        self._send(200 if problem is None else 503, "text/plain", problem or "ok")
+    def _backups(self, read: Callable[[], str]) -> None:
+        try:
+            self._send(200, "application/json", read())
+        except ApiError as error:
+            self._send(503, "text/plain", str(error))
+
+    def _health(self, problem: str | None, failed: int = 503) -> None:
+        self._send(200 if problem is None else failed, "text/plain", problem or "ok")
 
     def _send(self, status: int, kind: str, text: str) -> None:
         body = (text + "\n").encode()

@@ -122,6 +122,19 @@ def not_ready(status: Status | None, age: float | None, draining: bool) -> str |
     return None if status.ready else "wsrep_ready is OFF"
 
 
+def connect(socket: Path) -> Any:
+    """Connect to the local server as the user that its socket proves. Raises OSError or pymysql.MySQLError."""
+    return pymysql.connect(
+        unix_socket=str(socket),
+        user="mysql",
+        connect_timeout=_TIMEOUT,
+        read_timeout=_TIMEOUT,
+        write_timeout=_TIMEOUT,
+        autocommit=True,
+        init_command="SET SESSION wsrep_sync_wait=0",
+    )
+
+
 class Server:
     """A connection to the local server that opens itself again; one thread uses it."""
 
@@ -154,15 +167,7 @@ class Server:
 
     def _cursor(self) -> Any:
         if self._connection is None:
-            self._connection = pymysql.connect(
-                unix_socket=str(self._socket),
-                user="mysql",
-                connect_timeout=_TIMEOUT,
-                read_timeout=_TIMEOUT,
-                write_timeout=_TIMEOUT,
-                autocommit=True,
-                init_command="SET SESSION wsrep_sync_wait=0",
-            )
+            self._connection = connect(self._socket)
             # Older servers put a version of old MySQL before their own, for clients of that time.
             self.version = str(self._connection.server_version).removeprefix("5.5.5-")
         return self._connection.cursor()

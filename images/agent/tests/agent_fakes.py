@@ -23,7 +23,7 @@ class FakeKube:
         self.leases: dict[str, dict[str, Any]] = {}
         self.found_pods: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
-        self.patches: list[dict[str, str]] = []
+        self.patches: list[dict[str, str | None]] = []
         self.down = False
         self._version = 0
 
@@ -31,12 +31,13 @@ class FakeKube:
         self._check()
         return copy.deepcopy(self.maps.get(name))
 
-    def patch_config_map(self, name: str, data: Mapping[str, str], version: str | None = None) -> None:
+    def patch_config_map(self, name: str, data: Mapping[str, str | None], version: str | None = None) -> None:
         self._check()
         found = self.maps[name]
         if version not in (None, found["metadata"]["resourceVersion"]):
             raise ApiError(409, "the object has been modified")
-        found.setdefault("data", {}).update(data)
+        kept = {**found.get("data", {}), **data}
+        found["data"] = {key: value for key, value in kept.items() if value is not None}
         found["metadata"]["resourceVersion"] = self._next()
         self.patches.append(dict(data))
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import s3_server
 from agent_fakes import Clock, FakeKube
 from galera_agent.settings import Settings
 
@@ -43,3 +45,11 @@ def settings(tmp_path: Path) -> Settings:
         database="d",
         user="u",
     )
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.Server]:
+    """An S3 server for the tests of one process."""
+    found = s3_server.start(tmp_path_factory.mktemp("s3"))
+    yield found
+    found.stop()

@@ -18,10 +18,11 @@ from galera_agent import control as module
 from galera_agent import door
 from galera_agent.control import Control
 from galera_agent.datadir import Evidence
-from galera_agent.decide import Contact, Member, View
 from galera_agent.events import Events
+from galera_agent.kube import ApiError
 from galera_agent.lease import BootstrapLease
-from galera_agent.record import Recorder
+from galera_agent.members import Contact, Member, View
+from galera_agent.record import Recorder, consent_of
 from galera_agent.record import parse as parse_record
 from galera_agent.settings import Settings
 from galera_agent.state import State
@@ -43,8 +44,9 @@ class World:
     def view(self, me: Member, fresh: bool = False) -> View:
         self.fresh.append(fresh)
         error = "connection refused" if self.kube.down else None
-        record = None if error else parse_record(self.kube.maps[self.state_map].get("data", {}))
-        return View(me, self.peers, 3, error, record, None if error else self.lease.read())
+        data = {} if error else self.kube.maps[self.state_map].get("data", {})
+        lease = None if error else self.lease.read()
+        return View(me, self.peers, 3, error, parse_record(data), lease, consent_of(data))
 
     def address(self, pod: str) -> str:
         return f"ip-of-{pod}"
@@ -410,3 +412,73 @@ def test_a_volume_that_another_server_still_uses_is_waited_for(rig: Rig) -> None
         assert rig.reason == "waiting: waits for another server to leave this volume: it has ibdata1 locked"
     connection.settimeout(10)
     assert words(connection) == ["recover"]
+
+
+def test_a_volume_that_stays_ahead_of_a_settled_cluster_never_joins_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the cluster's seqno has passed that of the volume, nothing but the record tells that it is not its own."""
+    monkeypatch.setattr(module, "AHEAD_SECONDS", 0.0)
+    rig.kube.make_map(rig.settings.state_map, {"cluster": json.dumps({"uuid": A})})
+    fill(rig.settings.datadir, GRASTATE)
+    behind = replace(PRIMARY, evidence=Evidence("present", A, 5), caught_up=True)
+    rig.world.peers = (behind,)
+    waiting = rig.send("start\n")
+    rig.rounds(1)
+    rig.world.peers = (replace(behind, evidence=Evidence("present", A, 50)),)
+    rig.rounds(1)
+    assert no_answer(waiting)
+    assert rig.reason.startswith("refused: this cluster was continued without this volume from seqno 5")
+
+
+def test_a_volume_ahead_of_a_cluster_that_still_applies_waits(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AHEAD_SECONDS", 0.0)
+    rig.kube.make_map(rig.settings.state_map, {"cluster": json.dumps({"uuid": A})})
+    fill(rig.settings.datadir, GRASTATE)
+    rig.world.peers = (replace(PRIMARY, evidence=Evidence("present", A, 5)),)
+    waiting = rig.send("start\n")
+    rig.rounds(3)
+    rig.world.peers = (replace(PRIMARY, evidence=Evidence("present", A, 7)),)
+    rig.rounds(1)
+    assert words(waiting)[0] == "exec"
+
+
+def test_who_was_given_up_is_counted_again_before_it_starts(rig: Rig) -> None:
+    given_up = json.dumps({"n-galera-0": {"seqno": 7, "time": "t"}})
+    rig.kube.make_map(rig.settings.state_map, {"cluster": json.dumps({"uuid": A}), "given_up": given_up})
+    fill(rig.settings.datadir, GRASTATE)
+    rig.world.peers = (PRIMARY,)
+    patch, rig.kube.patch_config_map = rig.kube.patch_config_map, _fails
+    waiting = rig.send("start\n")
+    rig.rounds(1)
+    assert no_answer(waiting)
+    assert "cannot change the record" in rig.reason
+    rig.kube.patch_config_map = patch  # type: ignore[method-assign]
+    rig.rounds(1)
+    waiting.settimeout(10)
+    assert words(waiting)[0] == "exec"
+    assert "given_up" not in rig.kube.maps[rig.settings.state_map]["data"]
+
+
+def _fails(*_: object) -> None:
+    raise ApiError(0, "connection refused")
+
+
+def test_a_consent_is_used_before_the_server_starts(rig: Rig) -> None:
+    rig.kube.make_map(rig.settings.state_map, {"cluster": json.dumps({"uuid": A})})
+    fill(rig.settings.datadir, GRASTATE)
+    rig.world.peers = (peer(1, Evidence("present", A, 6)), Member("n-galera-2", False, 2, Contact.SILENT), NO_SEED)
+    waiting = rig.send("start\n")
+    rig.rounds(2)
+    assert no_answer(waiting)
+    offer = rig.state.now.offer
+    assert offer is not None
+    assert (offer.winner, offer.seqno, offer.given_up) == ("n-galera-0", 7, ("n-galera-2",))
+    rig.kube.patch_config_map(rig.settings.state_map, {"consent": json.dumps({**offer.as_dict(), "time": "t"})})
+    rig.rounds(2)
+    waiting.settimeout(10)
+    assert words(waiting)[-1] == "--wsrep-new-cluster"
+    record = parse_record(rig.kube.maps[rig.settings.state_map]["data"])
+    assert record is not None
+    assert record.given_up == (("n-galera-2", 7),)
+    assert "consent" not in rig.kube.maps[rig.settings.state_map]["data"]

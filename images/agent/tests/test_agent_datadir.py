@@ -164,3 +164,19 @@ def test_bootstrap_without_a_state_file_leaves_none(tmp_path: Path, text: str | 
         (tmp_path / "grastate.dat").write_text(text)
     allow_bootstrap(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+# MariaDB 11.8.6, killed while it wrote, the binary log deleted since.
+PREPARED = """2026-11-21 14:33:35 0 [Note] InnoDB: Transaction 87 was in the XA prepared state.
+2026-11-21 14:33:35 0 [Note] Found 1 prepared transaction(s) in InnoDB
+2026-11-21 14:33:35 0 [ERROR] Found 1 prepared transactions! It means that server was not shut down properly last time \
+and critical recovery information (last binlog or tc.log file) was manually deleted after a crash. You have to start \
+server with --tc-heuristic-recover switch to commit or rollback pending transactions.
+2026-11-21 14:33:35 0 [ERROR] Aborting
+"""
+
+
+def test_prepared_transactions_without_their_log_are_no_position() -> None:
+    evidence = after_recovery(PREPARED, 1, Grastate(A, None, True))
+    assert (evidence.data, evidence.position) == ("unknown", None)
+    assert "Found 1 prepared transactions!" in evidence.note

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from agent_fakes import Clock, FakeKube
-from galera_agent.decide import Action
 from galera_agent.events import EVERY_SECONDS, Events
+from galera_agent.members import Action
 
 
 def told(kube: FakeKube) -> list[tuple[str, str, str]]:

@@ -11,9 +11,9 @@ import pytest
 from agent_fakes import FakeKube
 from galera_agent import facts as module
 from galera_agent.datadir import Evidence
-from galera_agent.decide import Contact, Member, Record, View
 from galera_agent.facts import Facts, pod_note
 from galera_agent.lease import BootstrapLease
+from galera_agent.members import Contact, Member, Record, View
 from galera_agent.peers import Answer
 from galera_agent.settings import Settings
 
@@ -31,7 +31,7 @@ class Network:
     def ask_all(self, addresses: dict[str, str]) -> dict[str, Answer]:
         self.asked = dict(addresses)
         return {
-            pod: Answer({"pod": self.up[address], "phase": "waiting", "evidence": {"data": "empty"}})
+            pod: Answer({"pod": self.up[address], "phase": "waiting", "format": 1, "evidence": {"data": "empty"}})
             if address in self.up
             else Answer(None, "timed out")
             for pod, address in addresses.items()

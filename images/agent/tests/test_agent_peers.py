@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from galera_agent import web
+from galera_agent import __version__, web
 from galera_agent.datadir import Evidence
-from galera_agent.decide import Contact, Member
+from galera_agent.members import Contact, Member, Record
 from galera_agent.peers import Answer, Peers, ask, member
-from galera_agent.state import State
+from galera_agent.state import FORMAT, State
 from galera_agent.wsrep import parse
 
 A = "aaaaaaaa-0000-4000-8000-00000000000a"
@@ -25,6 +25,7 @@ def status(phase: str, evidence: Any = None, age: float | None = None, **wsrep: 
     return {
         "pod": "n-1",
         "phase": phase,
+        "format": FORMAT,
         "reason": "so",
         "evidence": evidence if evidence is not None else {"data": "unknown", "uuid": None, "seqno": None},
         "wsrep": said if age is not None else None,
@@ -111,6 +112,39 @@ def port() -> Iterator[int]:
     yield server.server_address[1]
     server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize("theirs", [None, 0, FORMAT + 1, str(FORMAT)])
+@pytest.mark.parametrize("said", [status("waiting", PRESENT), status("running", PRESENT, 0.2)])
+def test_evidence_of_another_version_is_none_and_names_the_versions(said: dict[str, Any], theirs: object) -> None:
+    found = judge({**said, "agent_version": "9.9.9", "format": theirs})
+    assert (found.contact, found.evidence.data, found.primary, found.stopped) == (
+        Contact.ANSWERS,
+        "unknown",
+        None,
+        False,
+    )
+    assert "its agent 9.9.9 gives evidence in format" in found.note
+    assert f"this agent {__version__} understands format {FORMAT}" in found.note
+
+
+@pytest.mark.parametrize(
+    ("raw", "record"),
+    [
+        ({"uuid": A, "given_up": {"n-2": 7}}, Record(A, (), (("n-2", 7),))),
+        ({"uuid": A, "given_up": {}}, Record(A)),
+        (None, None),
+        ({"uuid": A}, None),
+        ({"uuid": A, "given_up": {"n-2": "many"}}, None),
+    ],
+)
+def test_what_a_member_knows_of_the_record(raw: Any, record: Record | None) -> None:
+    assert judge({**status("running", PRESENT, 0.2), "record": raw}).record == record
+
+
+@pytest.mark.parametrize(("state", "queue", "caught_up"), [(4, 0, True), (4, 3, False), (2, 0, False)])
+def test_a_member_has_caught_up(state: int, queue: int, caught_up: bool) -> None:
+    assert judge(status("running", PRESENT, 0.2, local_state=state, local_recv_queue=queue)).caught_up == caught_up
 
 
 def test_a_real_answer_is_understood(port: int) -> None:

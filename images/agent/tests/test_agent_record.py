@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 from agent_fakes import Clock, FakeKube
-from galera_agent.decide import Record
 from galera_agent.kube import ApiError
-from galera_agent.record import EVERY_SECONDS, SETTLED_SECONDS, Recorder, parse
+from galera_agent.members import Consent, Offer, Record
+from galera_agent.record import EVERY_SECONDS, SETTLED_SECONDS, Recorder, consent_of, parse
 from galera_agent.wsrep import Status
 from galera_agent.wsrep import parse as parse_rows
 
@@ -123,3 +123,63 @@ def test_an_idle_cluster_writes_nothing(kube: FakeKube, recorder: Recorder, cloc
         recorder.update(status(5))
         clock.now += 1
     assert _written(kube) == [5]
+
+
+OFFER = Offer("n-0", A, 9, ("n-2",), 3, (("n-0", f"{A}:9"), ("n-1", "empty")))
+CONSENT = Consent(OFFER, "2026-11-21T09:00:00Z")
+GIVEN = json.dumps({**OFFER.as_dict(), "time": CONSENT.time})
+
+
+def test_a_consent_is_read_as_it_was_offered() -> None:
+    assert consent_of({"consent": GIVEN}) == CONSENT
+    assert consent_of({}) is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 2}', GIVEN.replace('"seqno": 9', '"seqno": "x"')])
+def test_an_unreadable_consent_is_not_taken_for_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"consent|Expecting|invalid literal"):
+        consent_of({"consent": text})
+
+
+def test_a_consent_becomes_the_record_in_one_step(kube: FakeKube, recorder: Recorder) -> None:
+    data = {"cluster": entry(A), "n-0": entry(A, seqno=8), "n-1": entry(A, seqno=12), "n-2": entry(A, seqno=7)}
+    kube.make_map("state", {**data, "consent": GIVEN})
+    assert recorder.use(CONSENT)
+    assert len(kube.patches) == 1
+    after = kube.maps["state"]["data"]
+    assert "consent" not in after
+    assert parse(after) == Record(A, (("n-0", 8),), (("n-2", 9),))
+    assert not recorder.use(CONSENT), "a consent counts once"
+
+
+def test_a_consent_that_was_changed_is_not_used(kube: FakeKube, recorder: Recorder) -> None:
+    kube.make_map("state", {"cluster": entry(A), "consent": GIVEN.replace("09:00", "10:00")})
+    assert not recorder.use(CONSENT)
+    assert kube.patches == []
+
+
+def test_a_consent_that_nobody_needed_goes_when_the_cluster_stands(kube: FakeKube, recorder: Recorder) -> None:
+    kube.make_map("state", {"cluster": entry(A), "consent": GIVEN})
+    recorder.update(status(5))
+    assert "consent" not in kube.maps["state"]["data"]
+    assert recorder.known == Record(A)
+
+
+def test_who_comes_back_counts_again(kube: FakeKube, recorder: Recorder) -> None:
+    kube.make_map("state", {"cluster": entry(A)})
+    recorder.give_up(9)
+    assert parse(kube.maps["state"]["data"]) == Record(A, (), (("n-0", 9),))
+    recorder.come_back()
+    assert kube.maps["state"]["data"] == {"cluster": entry(A)}
+
+
+def test_an_emptied_volume_is_forgotten(kube: FakeKube, recorder: Recorder) -> None:
+    kube.make_map("state", {"cluster": entry(A), "n-0": entry(A, seqno=4), "n-1": entry(A, seqno=4)})
+    recorder.forget_volume()
+    assert parse(kube.maps["state"]["data"]) == Record(A, (("n-1", 4),))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"n-0": 7}', '{"n-0": {}}'])
+def test_an_unreadable_list_of_those_given_up_is_not_taken_for_none(text: str) -> None:
+    with pytest.raises(ValueError, match="unreadable entry 'given_up'"):
+        parse({"cluster": entry(A), "given_up": text})

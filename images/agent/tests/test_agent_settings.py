@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from galera_agent.__main__ import main
+from galera_agent.__main__ import main, purge_volume
 from galera_agent.settings import SettingsError, from_env
 
 GOOD = {
@@ -108,6 +108,18 @@ def test_purge_tells_what_it_deleted(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["purge", str(tmp_path)]) == 0
     assert "data" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("names", "told"), [(["data", "old"], "data, old"), ([], "nothing")])
+def test_purge_tells_the_pod_what_it_deleted(names: list[str], told: str, tmp_path: Path) -> None:
+    """The playbook reads it to tell whether the run changed anything."""
+    volume, message = tmp_path / "volume", tmp_path / "termination-log"
+    volume.mkdir()
+    message.touch()
+    for name in names:
+        (volume / name).mkdir()
+    assert purge_volume(volume, message) == 0
+    assert message.read_text() == told
 
 
 def test_purge_of_nothing_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

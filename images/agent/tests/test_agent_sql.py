@@ -96,7 +96,7 @@ def test_all_of_it(tmp_path: Path) -> None:
     ]
     assert _account(text, "mysql@localhost") == [
         "CREATE USER mysql@localhost IDENTIFIED VIA unix_socket;",
-        "GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SHUTDOWN ON *.* TO mysql@localhost;",
+        "GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SHUTDOWN, CONNECTION ADMIN ON *.* TO mysql@localhost;",
     ]
     assert _account(text, "xtrabackup@localhost") == [
         f"CREATE USER xtrabackup@localhost IDENTIFIED BY PASSWORD '{password_hash('x')}';",

@@ -27,11 +27,14 @@ while part := connection.recv(4096):
     sys.stdout.buffer.write(part)
 """
 MARIADBD = """
-import os, sys
+import os, signal, sys
 if "--wsrep-recover" in sys.argv:
     print("2026-11-21  7:07:18 0 [Note] WSREP: Recovered position: uuid:7", file=sys.stderr)
     sys.exit(int(os.environ.get("RECOVER_EXIT", "0")))
-print("\\n".join(["started", os.environ["BASH_ENV"], *sys.argv[1:]]))
+print("\\n".join(["started", os.environ["BASH_ENV"], *sys.argv[1:]]), flush=True)
+if "--run" in sys.argv:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.pause()
 """
 INSTALL_DB = """
 import os, pathlib, sys
@@ -119,6 +122,36 @@ def test_recovery_is_reported_with_its_log(stage: Stage) -> None:
     assert "Recovered position: uuid:7" in text
     caller.answer(["exec"])
     assert stage.output().startswith("started")
+
+
+@pytest.mark.parametrize(
+    ("names", "my_cnf", "used"),
+    [
+        ([], "", None),
+        (["binlog.index", "n-relay-bin.index"], "", "binlog"),
+        (["binlog.index"], "log_bin=/logs/other", None),
+        (["binlog.index"], "log-bin", None),
+        (["binlog.index"], "log_bin_trust_function_creators=1", "binlog"),
+    ],
+)
+def test_recovery_reads_the_binary_log_that_was_in_use(
+    stage: Stage, names: list[str], my_cnf: str, used: str | None
+) -> None:
+    """Without it, what was acknowledged and stands in the binary log only would be rolled back."""
+    for name in names:
+        (stage.root / "volume/data" / name).write_text("")
+    with (stage.root / "galera.cnf").open("a") as file:
+        file.write(f"{my_cnf}\n")
+    (stage.root / "bin/mariadbd").write_text(f"#!{sys.executable}\nimport sys\nprint('ARGS', *sys.argv[1:])\n")
+    stage.listen()
+    stage.start()
+    stage.asked()[2].answer(["recover"])
+    _, text, _ = stage.asked()
+    words = text.split()
+    assert "--wsrep-recover" in words
+    assert "--skip-log-bin" not in words
+    found = [word for word in words if word.startswith("--log-bin")]
+    assert found == ([] if used is None else [f"--log-bin={stage.root / 'volume/data' / used}"])
 
 
 def test_the_first_data_directory_appears_whole(stage: Stage) -> None:
@@ -228,8 +261,8 @@ def test_only_the_donors_ten_seconds_are_left_out(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("role", "given", "run"),
     [
-        ("donor", "-u stdio TCP:10.0.0.1:4444,retry=300", "-t 60 stdio TCP:10.0.0.1:4444,retry=300"),
-        ("joiner", "-u TCP-LISTEN:4444,reuseaddr stdio", "-u TCP-LISTEN:4444,reuseaddr stdio"),
+        ("donor", "-u stdio TCP:10.0.0.1:4444,retry=300", "-T 600 -t 60 stdio TCP:10.0.0.1:4444,retry=300"),
+        ("joiner", "-u TCP-LISTEN:4444,reuseaddr stdio", "-T 600 -u TCP-LISTEN:4444,reuseaddr stdio"),
         ("donor", "-V", "-V"),
     ],
 )
@@ -257,6 +290,38 @@ def test_the_process_number_of_a_killed_state_transfer_is_forgotten(stage: Stage
     assert stage.process is not None
     assert stage.process.wait(timeout=20) == 0
     assert not left.exists()
+
+
+def _server(stage: Stage) -> int:
+    """Wait until the server runs; returns its process number."""
+    assert stage.process is not None
+    assert stage.process.stdout is not None
+    while stage.process.stdout.readline() != "--run\n":
+        pass
+    (pid,) = Path(f"/proc/{stage.process.pid}/task/{stage.process.pid}/children").read_text().split()
+    return int(pid)
+
+
+def test_a_killed_server_is_started_again_in_place_by_the_agents_decision(stage: Stage) -> None:
+    stage.listen()
+    stage.start()
+    for _ in range(2):
+        word, _, caller = stage.asked()
+        assert word == "start"
+        caller.answer(["exec", "--run"])
+        os.kill(_server(stage), signal.SIGKILL)
+    assert stage.asked()[0] == "start"
+
+
+def test_a_stop_is_handed_on_and_the_server_ends_in_order(stage: Stage) -> None:
+    stage.listen()
+    stage.start()
+    stage.asked()[2].answer(["exec", "--run"])
+    _server(stage)
+    assert stage.process is not None
+    stage.process.send_signal(signal.SIGTERM)
+    assert stage.process.wait(timeout=20) == 0
+    assert stage.requests.empty()
 
 
 def test_draining_without_an_agent_holds_nothing_up(stage: Stage) -> None:

@@ -57,6 +57,16 @@ def test_ready_follows_the_server(port: int, state: State, clock: Clock) -> None
     assert get(port, "/health/ready") == (503, "mariadbd has not answered for 1.0 s")
 
 
+def test_a_draining_server_keeps_its_sessions_as_long_as_it_is_healthy(port: int, state: State, clock: Clock) -> None:
+    state.heard(SYNCED, "11.8.6", "", True)
+    state.drain()
+    assert get(port, "/health/ready") == (404, "draining: the pod is about to stop")
+    clock.now += 1
+    assert get(port, "/health/ready")[0] == 503
+    state.heard(None, None, "refused", False)
+    assert get(port, "/health/ready")[0] == 503
+
+
 def test_live_is_patient(port: int, state: State, clock: Clock) -> None:
     assert get(port, "/health/live") == (200, "ok")
     state.heard(SYNCED, "11.8.6", "", True)
@@ -77,8 +87,11 @@ def test_status_has_all_that_is_promised(port: int, state: State) -> None:
         "phase",
         "reason",
         "agent_version",
+        "format",
         "evidence",
         "wsrep",
+        "record",
+        "offer",
         "server_version",
         "age_seconds",
     ]
