@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 
 MARIADB=${MARIADB:-11.8}
-HAPROXY=3.0
+HAPROXY=3
 AGENT=1.0.0
 case $MARIADB in
   11.8) suite=trixie ;;
@@ -57,7 +57,7 @@ agent() {
 }
 
 from_registry() {
-  image "haproxy:$HAPROXY" registry official "haproxy:$HAPROXY"
+  image "haproxy:$HAPROXY" registry official haproxy:3.2
   image "mariadb:$MARIADB" registry official "mariadb:$MARIADB"
   image "agent:$AGENT" "$(agent_key)" agent
 }

@@ -77,13 +77,13 @@ def kill_at_task(inventory: str, number: int, delay: float) -> str | None:
 
 def moments() -> Iterator[tuple[int, float]]:
     """Yield (task number, seconds after its begin): every task boundary, and the inside of the long tasks."""
-    for task in range(1, 5):
+    for task in range(1, 8):
         yield task, 0.0
     for delay in (0.3, 0.8, 1.2, 1.6, 2.5):
         yield 2, delay
     for delay in (0.5, 2.0, 6.0, 12.0):
-        yield 3, delay
         yield 4, delay
+        yield 5, delay
 
 
 def record(namespace: str) -> str | None:

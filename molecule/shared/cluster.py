@@ -62,9 +62,9 @@ class Cluster:
         return loaded
 
     def sql(self, statement: str, *, user: str, password: str, port: int = 3306) -> list[list[str]]:
-        """Run SQL from the client pod through HAProxy; returns rows of texts."""
+        """Run SQL from the client through HAProxy; returns rows of texts."""
         command = ["mariadb", *_CLIENT, "--connect-timeout=5", "-h", self.proxy, "-P", str(port), "-u", user]
-        return _rows(["-n", "molecule-client", f"client-{self.namespace}"], password, command, statement)
+        return _rows(["-n", "molecule-client", f"deployment/client-{self.namespace}"], password, command, statement)
 
     def node_sql(self, pod: str, statement: str, *, password: str) -> list[list[str]]:
         """Run SQL as root inside the pod of a node; returns rows of texts."""
