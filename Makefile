@@ -7,12 +7,12 @@ INVENTORY ?= inventories/local/galera.conf
 # make demo on a cluster that the user already has touches no local one; all else uses the local one
 THEIRS := $(filter-out $(LOCAL),$(KUBECONFIG))
 demo: export KUBECONFIG := $(or $(KUBECONFIG),$(LOCAL))
-e2e molecule bench: export KUBECONFIG := $(LOCAL)
+e2e molecule bench fault: export KUBECONFIG := $(LOCAL)
 export PATH := $(CURDIR)/.venv/bin:$(CACHE)/bin:$(PATH)
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo env cluster images kubeconfig test lint unit sanity artifact e2e molecule bench lock clean distclean
+.PHONY: help demo env cluster images s3 kubeconfig test lint unit sanity artifact e2e molecule bench fault lock clean distclean
 
 help:                  ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -32,6 +32,9 @@ images:                ## the workload images; MARIADB=10.11 adds those of that 
 cluster: images        ## the local Kubernetes, with the images on its nodes
 	@bash local/cluster.sh
 
+s3:                    ## the S3 server that tests start
+	@bash local/binaries.sh versitygw
+
 kubeconfig:            ## print the path of its kubeconfig: export KUBECONFIG=$(make -s kubeconfig)
 	@echo $(LOCAL)
 
@@ -47,7 +50,7 @@ lint: env              ## ruff, mypy, yamllint, ansible-lint, shellcheck
 	@bash -c '. local/lib.sh && packages shellcheck:shellcheck'
 	shellcheck $$(grep -rlE '^#!/bin/(ba)?sh|shellcheck shell' local images .ci --include='*' --exclude-dir=.mypy_cache)
 
-unit: env              ## pure logic and rendering
+unit: env s3           ## pure logic, rendering, and stores with a real S3 server
 	pytest -n auto tests/unit images/agent/tests
 
 artifact: env          ## the collection as a user installs it, in an empty path
@@ -58,7 +61,7 @@ artifact: env          ## the collection as a user installs it, in an empty path
 sanity: artifact       ## ansible-test sanity on the built collection
 	bash tests/sanity/run.sh $(BUILT) $(CACHE)/sanity --exclude images/agent/   # no Ansible code: ruff and mypy check it
 
-e2e: env cluster       ## molecule scenarios, manifests, examples, artifact, restore; two files at a time
+e2e: env cluster s3    ## molecule scenarios, manifests, examples, artifact, restore; two files at a time
 	pytest -n 2 --dist loadfile tests/e2e
 
 molecule: env cluster  ## one scenario: make molecule SCENARIO=default
@@ -66,6 +69,9 @@ molecule: env cluster  ## one scenario: make molecule SCENARIO=default
 
 bench: env cluster     ## measure, each figure with its floor
 	python tests/bench/bench.py
+
+fault: env cluster     ## the whole fault matrix, hours; make fault FAULTS=kill,freeze ARGS='--rounds 30 --rate 200' a part of it
+	python tests/fault/run.py --allow machines --faults $(or $(FAULTS),all) --report $(CACHE)/fault $(or $(ARGS),--every)
 
 lock:                  ## choose the versions in requirements-dev.txt anew
 	uv pip compile --quiet --upgrade --python-version 3.11 --custom-compile-command 'make lock' requirements-dev.in -o requirements-dev.txt

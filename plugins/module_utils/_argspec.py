@@ -51,12 +51,18 @@ def target(module: AnsibleModule) -> Names:
     return Names(module.params["name"], module.params["namespace"])
 
 
+def requirement_missing() -> str:
+    """The sentence about a Python library that is not there, "" when all are."""
+    if URLLIB3_ERROR:
+        return str(missing_required_lib("urllib3"))
+    return "" if HAS_YAML else str(missing_required_lib("PyYAML"))
+
+
 def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], dict[str, t.Any]]) -> None:
     """Run a module's work: its result, or a failure with one sentence."""
-    if URLLIB3_ERROR:
-        module.fail_json(msg=missing_required_lib("urllib3"), exception=URLLIB3_ERROR)
-    if not HAS_YAML:
-        module.fail_json(msg=missing_required_lib("PyYAML"))
+    missing = requirement_missing()
+    if missing:
+        module.fail_json(msg=missing, exception=URLLIB3_ERROR)
     try:
         result = work(module)
     except GaleraError as error:

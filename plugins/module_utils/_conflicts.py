@@ -50,14 +50,27 @@ def find(document: Document, live: Manifest) -> list[str]:
 
 
 def shrinks(document: Document, live: Manifest, size: int) -> list[str]:
-    """Fewer nodes than live: each that goes must first be known to be dispensable, which is no work of this run."""
+    """Fewer nodes than live: one may leave in a run, and only where all are known to be ready."""
     replicas = int(live["spec"].get("replicas", 1))
+    ready = int((live.get("status") or {}).get("readyReplicas", 0))
     if replicas <= size:
         return []
-    return [
-        f"{document} has {replicas} nodes and galera_cluster_size={size} would remove {replicas - size}: "
-        f"this run never makes a cluster smaller. Set galera_cluster_size={replicas}."
-    ]
+    gone = replicas - size
+    what = f"{document} has {replicas} nodes and galera_cluster_size={size} would remove {gone}"
+    if gone > 1:
+        left = (
+            f"{size} of {replicas} nodes are no majority" if 2 * size <= replicas else "the rest must agree in between"
+        )
+        return [
+            f"{what} at once, but one node may leave in a run, in order, because {left}: set "
+            f"galera_cluster_size={replicas - 1}, run site, and go on from there."
+        ]
+    if ready < replicas:
+        return [
+            f"{what} while only {ready} of {replicas} are ready: the node that leaves may be the one that the others "
+            f"need. Wait until all are ready (the status playbook tells), or set galera_cluster_size={replicas}."
+        ]
+    return []
 
 
 def kept_claims(claims: t.Sequence[Manifest], volume_size: str) -> list[str]:

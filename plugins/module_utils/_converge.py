@@ -10,7 +10,7 @@ import functools
 import itertools
 import typing as t
 
-from ansible_collections.stateful.galera.plugins.module_utils import _apply, _passwords
+from ansible_collections.stateful.galera.plugins.module_utils import _apply, _passwords, _rollout
 from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError, RefusedError
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import INSTANCE_LABEL, KINDS, Document
@@ -45,20 +45,37 @@ class Outcome:
 def bring_about(client: Client, wanted: Wanted, found: Found, plan: Plan, dry_run: bool) -> list[Outcome]:
     """Make what the plan says, or rehearse it. Raises GaleraError.
 
-    The server rehearses all changes before the first one is made, those in a new namespace once that is there.
+    The server rehearses all changes before the first one is made. The namespace is made before, see make_namespace.
     """
-    spaces = [each for each in plan.changes if each.kind.kind == "Namespace"]
+    spaces = [] if not dry_run else [each for each in plan.changes if each.kind.kind == "Namespace"]
     others = [each for each in plan.changes if each.kind.kind != "Namespace"]
     outcomes = rehearse(client, spaces, found.live)
-    if not dry_run:
-        outcomes = converge(client, spaces, found.live)
     missing = dry_run and found.namespace is None and found.namespace_known
     rehearsed = [predict(each, None) for each in others] if missing else rehearse(client, others, found.live)
     if plan.passwords.data is not None:
         secret = found.of("Secret", wanted.names.secret)
         outcomes.append(write_secret(client, wanted.names, plan.passwords, secret, dry_run))
-    outcomes += rehearsed if dry_run else converge(client, others, found.live)
+    outcomes += rehearsed if dry_run else _converge_held(client, wanted, others, found, rehearsed)
     return [*outcomes, *(remove(client, each, dry_run) for each in plan.removals)]
+
+
+def make_namespace(client: Client, found: Found, plan: Plan) -> list[Outcome]:
+    """The namespace as the plan wants it: all else is made and rehearsed in it. Raises GaleraError."""
+    spaces = [each for each in plan.changes if each.kind.kind == "Namespace"]
+    rehearse(client, spaces, found.live)
+    return converge(client, spaces, found.live)
+
+
+def _converge_held(
+    client: Client, wanted: Wanted, changes: t.Sequence[Document], found: Found, rehearsed: t.Sequence[Outcome]
+) -> list[Outcome]:
+    """Apply `changes`; nodes that exist and change keep running in their old form until each has its turn."""
+    nodes = ("StatefulSet", wanted.names.nodes)
+    told = {outcome.document.key: outcome for outcome in rehearsed}
+    rolls = nodes in found.live and nodes in told and told[nodes].result == "changed"
+    sent = [_rollout.held(each) if rolls and each.key == nodes else each for each in changes]
+    done = converge(client, sent, found.live)
+    return [told[nodes] if rolls and each.document.key == nodes else each for each in done]
 
 
 def in_order(plan: Plan, outcomes: t.Sequence[Outcome]) -> list[Outcome]:

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import functools
 import typing as t
 
-from ansible_collections.stateful.galera.plugins.module_utils import _preflight
+from ansible_collections.stateful.galera.plugins.module_utils import _conflicts, _preflight
 from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
+    from ansible_collections.stateful.galera.plugins.module_utils._kinds import Manifest
     from ansible_collections.stateful.galera.plugins.module_utils._survey import Found, Plan, Wanted
 
 
@@ -33,8 +35,9 @@ def inspect(client: Client, wanted: Wanted, found: Found, plan: Plan) -> Finding
     key = ("StatefulSet", wanted.names.nodes)
     live_nodes = found.live.get(key)
     pods_come = live_nodes is None or int(live_nodes["spec"].get("replicas", 1)) < wanted.size
+    pods_come = pods_come or _requests(live_nodes) != _requests(_nodes_manifest(plan))
     if pods_come and any(each.key == key for each in plan.changes):
-        checks.append(functools.partial(_check_nodes, client, wanted))
+        checks.append(functools.partial(_check_nodes, client, wanted, plan))
     claiming = ("PersistentVolumeClaim", "StatefulSet")
     claims_come = any(each.kind.kind in claiming and each.key not in found.live for each in plan.changes)
     if claims_come and (wanted.storage_classes or wanted.require_default_storage_class):
@@ -56,13 +59,33 @@ def _unread(error: ApiError, what: str) -> Findings:
     return Findings(warnings=(f"{what} could not be checked: {error}.",))
 
 
-def _check_nodes(client: Client, wanted: Wanted) -> Findings:
+def _check_nodes(client: Client, wanted: Wanted, plan: Plan) -> Findings:
     try:
         nodes = client.list_all(KINDS["Node"])
     except ApiError as error:
         return _unread(error, "The Kubernetes nodes")
-    problems = _preflight.check_nodes(nodes, wanted.size, wanted.node_selector, wanted.tolerations)
-    return Findings(problems=tuple(problems))
+    where = (nodes, wanted.size, wanted.node_selector, wanted.tolerations)
+    room = _preflight.check_room(*where, _requests(_nodes_manifest(plan)))
+    return Findings(problems=(*_preflight.check_nodes(*where), *room))
+
+
+def _nodes_manifest(plan: Plan) -> Manifest | None:
+    """The StatefulSet of the nodes as the run sends it: the one whose pods are not the seed's."""
+    sets = [each for each in plan.changes if each.kind.kind == "StatefulSet" and each.phase != "seed"]
+    return sets[0].manifest if sets else None
+
+
+def _requests(stateful_set: Manifest | None) -> dict[str, str]:
+    """What a pod of it asks for: {"cpu": cores, "memory": bytes}; a resource that no container names is left out."""
+    spec = (((stateful_set or {}).get("spec") or {}).get("template") or {}).get("spec") or {}
+    containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    total: dict[str, decimal.Decimal] = {}
+    for container in containers:
+        resources = container.get("resources") or {}
+        # what only the limit names is asked for as well
+        for resource, value in {**(resources.get("limits") or {}), **(resources.get("requests") or {})}.items():
+            total[resource] = total.get(resource, decimal.Decimal(0)) + _conflicts.quantity(value)
+    return {resource: f"{value.normalize():f}" for resource, value in total.items() if resource in ("cpu", "memory")}
 
 
 def _check_storage_classes(client: Client, wanted: Wanted) -> Findings:
@@ -152,6 +175,9 @@ def _needed_rights(wanted: Wanted, found: Found, plan: Plan) -> tuple[list[_pref
         verbs = ["patch"] if document.key in found.live else ["create", "patch"]
         rights = [_preflight.Right.on(document.kind, verb, document.name if verb != "create" else "") for verb in verbs]
         (inside if document.kind.namespaced else outside).extend(rights)
+    nodes = ("StatefulSet", wanted.names.nodes)
+    if nodes in found.live and any(each.key == nodes for each in plan.changes):
+        inside += _preflight.roll_rights()
     if plan.passwords.data is not None:
         exists = found.of("Secret", wanted.names.secret) is not None
         inside.append(_preflight.Right.on(KINDS["Secret"], "patch" if exists else "create"))

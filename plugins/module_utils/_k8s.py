@@ -62,7 +62,8 @@ class Client:
     """Requests to one API server, safe to use from several threads.
 
     params: the options of kubernetes.core.k8s_auth_options; retry_timeout: seconds for which a request is repeated that
-    failed for a passing reason (the first contact is not: a server that is not there is said at once).
+    failed for a passing reason (the first contact is not: a server that is not there is said at once, unless an earlier
+    task of the play has met it); met: whether one has.
     """
 
     def __init__(
@@ -70,12 +71,13 @@ class Client:
         params: t.Mapping[str, t.Any],
         retry_timeout: float = 30.0,
         sleep: t.Callable[[float], None] = time.sleep,
+        met: bool = False,
     ) -> None:
         connection = connect(params)
         self._pool, self._credentials = connection.pool, connection.headers
         self._retry_timeout = retry_timeout
         self._sleep = sleep
-        self._met = False
+        self._met = met
         self.host = connection.host
         self.requests = 0
 
@@ -132,9 +134,12 @@ class Client:
             final = time.monotonic() >= deadline
             try:
                 answer = self.fetch(method, path, query, body, content_type)
-            except UnreachableError:
-                if final or not self._met:
+            except UnreachableError as error:
+                if not self._met:
                     raise
+                if final:
+                    waited = f"{str(error).rstrip('.')}, for {self._retry_timeout:g} s, at {method} {path}"
+                    raise UnreachableError(f"{waited}. Running again goes on from here.") from error
             else:
                 if answer.status < 400:
                     return answer

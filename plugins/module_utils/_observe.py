@@ -62,6 +62,18 @@ class Names:
         return f"{self.name}-galera"
 
     @property
+    def site_lease(self) -> str:
+        return f"{self.name}-galera-site"
+
+    @property
+    def bootstrap_lease(self) -> str:
+        return f"{self.name}-galera-bootstrap"
+
+    @property
+    def config(self) -> str:
+        return f"{self.name}-galera-config"
+
+    @property
     def selector(self) -> str:
         return f"{INSTANCE_LABEL}={self.name}"
 

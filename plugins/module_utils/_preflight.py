@@ -12,6 +12,7 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.stateful.galera.plugins.module_utils._conflicts import quantity
 from ansible_collections.stateful.galera.plugins.module_utils._errors import and_list
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
 
@@ -80,6 +81,33 @@ def check_nodes(
     ]
 
 
+def check_room(
+    nodes: t.Sequence[Manifest],
+    size: int,
+    node_selector: t.Mapping[str, t.Any],
+    tolerations: t.Sequence[t.Mapping[str, t.Any]],
+    requests: t.Mapping[str, t.Any],
+) -> list[str]:
+    """Whether `size` Kubernetes nodes are large enough for a pod each, were they empty.
+
+    requests: what a pod asks for, {"cpu": cores, "memory": bytes}. Nodes that say nothing of a resource count as large
+    enough.
+    """
+    fit = [node for node in nodes if not unfit_reason(node, node_selector, tolerations)]
+    problems = []
+    for resource, wanted in requests.items():
+        rooms = [((node.get("status") or {}).get("allocatable") or {}).get(resource) for node in fit]
+        known = [room for room in rooms if room is not None]
+        large = len(rooms) - sum(quantity(room) < quantity(wanted) for room in known)
+        if large < size and len(fit) >= size:
+            problems.append(
+                f"galera_cluster_resources asks for {resource}={wanted} for each node (with its agent), but only "
+                f"{large} of {len(fit)} Kubernetes nodes have so much, the largest {max(known, key=quantity)}; "
+                f"{size} are needed."
+            )
+    return problems
+
+
 def unfit_reason(
     node: Manifest, node_selector: t.Mapping[str, t.Any], tolerations: t.Sequence[t.Mapping[str, t.Any]]
 ) -> str:
@@ -141,7 +169,15 @@ def run_rights(with_seed: bool) -> list[Right]:
     """Rights in the namespace that a run needs beside applying its documents."""
     pod, stateful_set, claim = KINDS["Pod"], KINDS["StatefulSet"], KINDS["PersistentVolumeClaim"]
     rights = [Right.on(pod, "list"), Right.on(pod, "get", subresource="proxy"), Right.on(KINDS["Event"], "list")]
+    rights += [Right.on(KINDS["Lease"], verb) for verb in ("get", "create", "update", "delete")]
     return rights + ([Right.on(stateful_set, "delete"), Right.on(claim, "delete")] if with_seed else [])
+
+
+def roll_rights() -> list[Right]:
+    """Rights in the namespace that a run needs to try a configuration and to replace nodes."""
+    pod = KINDS["Pod"]
+    rights = [Right.on(pod, verb) for verb in ("get", "create", "delete")]
+    return [*rights, Right.on(pod, "get", subresource="log"), Right.on(pod, "create", subresource="eviction")]
 
 
 def allows(rules: t.Iterable[Manifest], right: Right) -> bool:

@@ -51,6 +51,10 @@ class Waiter:
         self._events: list[Manifest] = []
         self._pending: list[Manifest] = []
 
+    def extend(self) -> None:
+        """Let the time begin anew: something was done, and what is waited for now is another thing."""
+        self._deadline = self._clock() + self._timeout
+
     def look(self) -> Sight:
         return look(self._client, self._names, self._size, self._claims)
 
@@ -112,7 +116,8 @@ class Waiter:
             return trouble.text
         pod, container = trouble.log_of
         path = f"{KINDS['Pod'].path(self._names.namespace, pod)}/log"
-        query = {"container": container, "previous": "true", "tailLines": str(_LOG_LINES)}
+        # it does not run: its log is that of its last run
+        query = {"container": container, "tailLines": str(_LOG_LINES)}
         try:
             log = self._client.ask("GET", path, query).body.decode("utf-8", "replace")
         except (ApiError, GaleraError):

@@ -23,7 +23,8 @@ STALE_SECONDS = 5.0
 class Node:
     """One server. phase is the agent's word, "unknown" when it does not answer; None stands for what is not known.
 
-    evidence: what the agent found in the data directory before the start: unknown, empty, partial or present.
+    evidence: what the agent found in the data directory before the start: unknown, empty, partial or present;
+    evidence_uuid, evidence_seqno: the position of these data, of a server that runs its present one.
     """
 
     name: str
@@ -47,6 +48,9 @@ class Node:
     agent_version: str | None = None
     restarts: int = 0
     evidence: str = "unknown"
+    evidence_uuid: str | None = None
+    evidence_seqno: int | None = None
+    cluster_conf_id: int | None = None
     leaving: bool = False
 
     @property
@@ -97,6 +101,8 @@ def _agent_fields(status: Manifest) -> dict[str, t.Any]:
         "agent_version": status.get("agent_version"),
         "version": status.get("server_version"),
         "evidence": str((status.get("evidence") or {}).get("data") or "unknown"),
+        "evidence_uuid": (status.get("evidence") or {}).get("uuid"),
+        "evidence_seqno": (status.get("evidence") or {}).get("seqno"),
     }
     wsrep, age = status.get("wsrep"), status.get("age_seconds")
     if not wsrep or age is None or age > STALE_SECONDS:
@@ -107,6 +113,7 @@ def _agent_fields(status: Manifest) -> dict[str, t.Any]:
         "cluster_status": wsrep.get("cluster_status"),
         "state": wsrep.get("local_state_comment"),
         "cluster_size": wsrep.get("cluster_size"),
+        "cluster_conf_id": wsrep.get("cluster_conf_id"),
         "cluster_uuid": wsrep.get("cluster_state_uuid"),
         "last_committed": wsrep.get("last_committed"),
         "flow_control_paused": wsrep.get("flow_control_paused"),
@@ -206,7 +213,14 @@ def cluster_facts(sight: Sight) -> dict[str, t.Any]:
         "seed": sight.seed is not None or sight.seed_pod is not None,
         "haproxy": sight.haproxy_pods,
         "haproxy_ready": sight.haproxy_ready,
+        "writer": writer(sight),
     }
+
+
+def writer(sight: Sight) -> str:
+    """The node that HAProxy gives the writes of 3307: the first one that is Ready; "" when none is."""
+    ready = {node.name for node in sight.nodes if node.ready}
+    return next((name for name in sight.wanted_names if name in ready), "")
 
 
 def goal_healthy(sight: Sight) -> str:

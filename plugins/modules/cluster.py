@@ -19,6 +19,11 @@ description:
   - Applies what belongs to the seed only for a cluster that has not been bootstrapped, see RV(seed).
   - Objects that are as they must be are not sent, so that a run that has nothing to change costs one list a kind of
     objects.
+  - A run that has something to change takes the Lease C(<name>-galera-site) first, and fails with the name of the
+    holder when another run has it.
+  - Nodes that exist and get a new form keep running in the old one until M(stateful.galera.rollout) replaces them.
+  - Before nodes get another configuration, image or other resources, a pod without data (C(<name>-galera-config-check))
+    starts MariaDB with them. What MariaDB refuses fails the run with MariaDB's own words, and nothing is changed.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - stateful.galera.attributes
@@ -39,7 +44,8 @@ attributes:
 options:
   size:
     description:
-      - Number of nodes of the cluster. A cluster that has more is not made smaller, that is an error.
+      - Number of nodes of the cluster.
+      - A cluster that has more is made smaller by one node in a run, and only while all nodes are Synced.
     type: int
     required: true
   phases:
@@ -113,12 +119,25 @@ options:
     type: list
     elements: str
     default: []
+  check_new:
+    description:
+      - Whether the configuration is tried also for nodes that do not exist yet. It costs a start of MariaDB, which is
+        of use where the inventory adds options to my.cnf.
+    type: bool
+    default: false
+  keep_lease:
+    description:
+      - Whether the Lease stays with the play when the module ends, for tasks that follow and end with
+        M(stateful.galera.rollout).
+    type: bool
+    default: false
   wait_timeout:
     description:
-      - Seconds for which a request is repeated that the API server answered with a passing error.
+      - Seconds for which a request is repeated that the API server did not answer or answered with a passing error.
     type: int
-    default: 30
+    default: 120
 seealso:
+  - module: stateful.galera.rollout
   - module: stateful.galera.seed
   - module: stateful.galera.wsrep_info
 author:
@@ -210,11 +229,18 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _survey
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target
-from ansible_collections.stateful.galera.plugins.module_utils._converge import Outcome, bring_about, in_order
+from ansible_collections.stateful.galera.plugins.module_utils._config_check import rehearse_start
+from ansible_collections.stateful.galera.plugins.module_utils._converge import (
+    Outcome,
+    bring_about,
+    in_order,
+    make_namespace,
+)
 from ansible_collections.stateful.galera.plugins.module_utils._errors import RefusedError
 from ansible_collections.stateful.galera.plugins.module_utils._inspect import inspect
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._observe import look
+from ansible_collections.stateful.galera.plugins.module_utils._site_lease import SiteLease
 from ansible_collections.stateful.galera.plugins.module_utils._wsrep import cluster_facts, goal_serving
 
 PHASE_SPEC = {
@@ -234,7 +260,9 @@ CLUSTER_SPEC: dict[str, t.Any] = {
     "passwords": {"type": "dict", "default": {}, "no_log": True},
     "password_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "absent": {"type": "list", "elements": "str", "default": []},
-    "wait_timeout": {"type": "int", "default": 30},
+    "check_new": {"type": "bool", "default": False},
+    "keep_lease": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 120},
 }
 
 
@@ -242,26 +270,58 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     """Observe, decide, apply. Raises GaleraError."""
     wanted = _survey.wanted_of(module.params, target(module))
     client = Client(module.params, module.params["wait_timeout"])
-    found = _survey.observe(client, wanted)
-    plan = _survey.decide(wanted, found)
-    problems = list(plan.problems)
-    if not plan.is_empty or found.denied:
-        findings = inspect(client, wanted, found, plan)
-        problems += findings.problems
-        plan = plan.without(findings.left_out)
-        for warning in findings.warnings:
-            module.warn(warning)
-    if problems:
-        raise RefusedError(problems)
-    if not found.namespace_known:
-        module.warn(f"The namespace {wanted.names.namespace} may not be read: it is taken to exist and left as it is.")
-    outcomes = bring_about(client, wanted, found, plan, module.check_mode)
+    found, plan, warnings = examine(client, wanted)
+    for warning in warnings:
+        module.warn(warning)
+    if plan.is_empty or module.check_mode:
+        outcomes = bring_about(client, wanted, found, plan, dry_run=True)
+    else:
+        found, plan, outcomes = change(module, client, wanted, make_namespace(client, found, plan))
     answer = result(client, found, plan, outcomes)
     if not answer["changed"] and plan.seed.action == "not_needed":
         answer.update(status(client, wanted))
     if module._diff:
         answer["diff"] = [outcome.diff for outcome in outcomes if outcome.diff]
     return answer
+
+
+def examine(client: Client, wanted: _survey.Wanted) -> tuple[_survey.Found, _survey.Plan, list[str]]:
+    """What is there, what is to be done about it, and warnings. Raises RefusedError with all that forbids it."""
+    found = _survey.observe(client, wanted)
+    plan = _survey.decide(wanted, found)
+    problems, warnings = list(plan.problems), []
+    if not plan.is_empty or found.denied:
+        findings = inspect(client, wanted, found, plan)
+        problems += findings.problems
+        plan = plan.without(findings.left_out)
+        warnings += findings.warnings
+    if problems:
+        raise RefusedError(problems)
+    if not found.namespace_known:
+        warnings.append(f"The namespace {wanted.names.namespace} may not be read: it is taken to exist, left as it is.")
+    return found, plan, warnings
+
+
+def change(
+    module: AnsibleModule, client: Client, wanted: _survey.Wanted, made: list[Outcome]
+) -> tuple[_survey.Found, _survey.Plan, list[Outcome]]:
+    """Make the change under the Lease. What was seen before it was had may be another run's past: look again.
+
+    made: what has been done, for the result: the Lease lives in the namespace, which is made first.
+    """
+    lease = SiteLease(client, wanted.names)
+    keep = False
+    try:
+        lease.take()
+        found, plan, _warnings = examine(client, wanted)
+        for warning in rehearse_start(client, wanted.names, found.live, plan.changes, module.params["check_new"]):
+            module.warn(warning)
+        lease.check()
+        outcomes = made + bring_about(client, wanted, found, plan, dry_run=False)
+        keep = bool(module.params["keep_lease"])
+    finally:
+        lease.leave(keep)
+    return found, plan, outcomes
 
 
 def status(client: Client, wanted: _survey.Wanted) -> dict[str, t.Any]:

@@ -16,6 +16,8 @@ description:
   - With O(state=present), makes the seed only when there is evidence that the cluster has never been bootstrapped.
   - With O(state=absent), waits until all nodes are Synced in one Primary component, removes the seed, waits until the
     nodes go on without it, and removes its claim. Fails without removing anything when the nodes do not get so far.
+  - Takes the Lease C(<name>-galera-site) before it changes something, unless the play holds it already, and fails with
+    the name of the holder when another run has it.
   - May be killed at any moment and run again.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
@@ -52,6 +54,12 @@ options:
     type: list
     elements: str
     default: []
+  keep_lease:
+    description:
+      - Whether the Lease C(<name>-galera-site) stays with the play when the module ends, for tasks that follow and end
+        with one that gives it back. Without an error only.
+    type: bool
+    default: false
 seealso:
   - module: stateful.galera.cluster
   - module: stateful.galera.wsrep_info
@@ -99,6 +107,11 @@ nodes:
   elements: dict
   returned: success
   sample: [{"name": "tier1-galera-0", "state": "Synced"}]
+cluster:
+  description: The cluster as it was last seen, see M(stateful.galera.wsrep_info).
+  type: dict
+  returned: success
+  sample: {"verdict": "healthy"}
 requests:
   description: Number of requests to the API server.
   type: int
@@ -114,7 +127,9 @@ from ansible_collections.stateful.galera.plugins.module_utils._argspec import WA
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, Document, read_document
+from ansible_collections.stateful.galera.plugins.module_utils._site_lease import SiteLease
 from ansible_collections.stateful.galera.plugins.module_utils._wait import Waiter
+from ansible_collections.stateful.galera.plugins.module_utils._wsrep import cluster_facts
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._observe import Sight
@@ -123,11 +138,12 @@ SEED_SPEC: dict[str, t.Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "required": True},
     "size": {"type": "int", "required": True},
     "documents": {"type": "list", "elements": "str", "default": []},
+    "keep_lease": {"type": "bool", "default": False},
 }
 Outcome = tuple[list[str], str, "Sight"]
 
 
-def make(module: AnsibleModule, client: Client, waiter: Waiter, documents: list[Document]) -> Outcome:
+def make(module: AnsibleModule, client: Client, waiter: Waiter, lease: SiteLease, documents: list[Document]) -> Outcome:
     """Make the seed if the evidence allows it: sentences, the reason, what was last seen. Raises GaleraError."""
     if module.check_mode:
         sight = waiter.look()
@@ -142,6 +158,11 @@ def make(module: AnsibleModule, client: Client, waiter: Waiter, documents: list[
         return [], decision.reason, sight
     if not documents:
         raise GaleraError("The seed is to be made, but documents holds none of its objects. Nothing was changed.")
+    if not module.check_mode:
+        lease.take()
+        if _seed.to_create(waiter.look()).action != "create":
+            raise GaleraError("Another run was at work on the seed: run again. Nothing was changed.")
+        lease.check()
     rehearsed = _converge.rehearse(client, documents, {})
     if not module.check_mode:
         _converge.converge(client, documents, {})
@@ -150,7 +171,7 @@ def make(module: AnsibleModule, client: Client, waiter: Waiter, documents: list[
     return [f"{verb} {names}: {decision.reason}"], decision.reason, sight
 
 
-def remove(module: AnsibleModule, client: Client, waiter: Waiter) -> Outcome:
+def remove(module: AnsibleModule, client: Client, waiter: Waiter, lease: SiteLease) -> Outcome:
     """Decommission the seed, step by step, each after a fresh look. Raises GaleraError."""
     did: list[str] = []
     while True:
@@ -162,6 +183,10 @@ def remove(module: AnsibleModule, client: Client, waiter: Waiter) -> Outcome:
             raise GaleraError(f"{decision.reason} Nothing was removed.")
         if module.check_mode:
             return [_would(decision)], "", sight
+        if not lease.held:
+            lease.take()
+            continue  # what was seen before may be another run's past
+        lease.check()
         did.append(step(client, sight, decision))
 
 
@@ -222,15 +247,23 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     documents = [read_document(text, "seed", names.namespace) for text in params["documents"]]
     client = Client(params, params["wait_timeout"])
     waiter = Waiter(client, names, params["size"], params["wait_timeout"], claims=True)
-    if params["state"] == "present":
-        did, reason, sight = make(module, client, waiter, documents)
-    else:
-        did, reason, sight = remove(module, client, waiter)
+    lease, keep = SiteLease(client, names), False
+    try:
+        if not module.check_mode:
+            lease.adopt()
+        if params["state"] == "present":
+            did, reason, sight = make(module, client, waiter, lease, documents)
+        else:
+            did, reason, sight = remove(module, client, waiter, lease)
+        keep = params["keep_lease"]
+    finally:
+        lease.leave(keep)
     return {
         "changed": bool(did),
         "did": did,
         "reason": reason,
         "nodes": [node.row() for node in sight.nodes],
+        "cluster": cluster_facts(sight),
         "requests": client.requests,
     }
 

@@ -20,7 +20,13 @@ def test_scenario(scenario: str, tmp_path: Path) -> None:
         done = subprocess.run(
             ["molecule", "test", "-s", scenario],
             cwd=PROJECT,
-            env={**os.environ, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1"},
+            # a state of its own: what an interrupted run left there would have `create` skipped
+            env={
+                **os.environ,
+                "NO_COLOR": "1",
+                "ANSIBLE_NOCOLOR": "1",
+                "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path / "molecule"),
+            },
             stdout=out,
             stderr=subprocess.STDOUT,
             check=False,

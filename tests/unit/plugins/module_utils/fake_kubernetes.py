@@ -50,7 +50,7 @@ class FakeKubernetes:
             def serve(self) -> None:
                 fake._serve(self)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = serve  # noqa: N815
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Silent."""
@@ -82,11 +82,11 @@ class FakeKubernetes:
         return self.objects.get((kind, namespace, name))
 
     def writes(self) -> list[tuple[str, str]]:
-        """Method and path of the requests that changed something."""
+        """Method and path of the requests that changed something; the Lease of the run is no thing."""
         return [
             (method, path)
             for method, path, query in self.requests
-            if method != "GET" and "dryRun" not in query and "/self" not in path
+            if method != "GET" and "dryRun" not in query and "/self" not in path and "/leases" not in path
         ]
 
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
@@ -134,7 +134,13 @@ class FakeKubernetes:
 
     def _object(self, method: str, path: str, query: dict[str, str], body: Any) -> Reply:
         kind, namespace, name = _parse(path)
-        verb = {"GET": "get" if name else "list", "POST": "create", "PATCH": "patch", "DELETE": "delete"}[method]
+        verb = {
+            "GET": "get" if name else "list",
+            "POST": "create",
+            "PUT": "update",
+            "PATCH": "patch",
+            "DELETE": "delete",
+        }[method]
         if (verb, kind.resource) in self.denied:
             return status(403, "Forbidden", f'{kind.resource} is forbidden: User "tester" cannot {verb} resource')
         if method == "GET" and not name:
@@ -146,16 +152,27 @@ class FakeKubernetes:
             return status(404, "NotFound", f'namespaces "{namespace}" not found')
         if method == "POST" and live is not None:
             return status(409, "AlreadyExists", f'{kind.resource} "{name}" already exists')
-        if method in ("GET", "DELETE") and live is None:
+        if method in ("GET", "DELETE", "PUT") and live is None:
             return status(404, "NotFound", f'{kind.resource} "{name}" not found')
         if method == "GET":
             return 200, live
+        version = {"PUT": (body or {}).get("metadata"), "DELETE": (body or {}).get("preconditions")}.get(method) or {}
+        if (
+            live is not None
+            and version.get("resourceVersion", live["metadata"]["resourceVersion"])
+            != (live["metadata"]["resourceVersion"])
+        ):
+            return status(409, "Conflict", f'the object "{name}" has been modified')
+        if method == "PUT":
+            after = copy.deepcopy(body)
+            del after["metadata"]["resourceVersion"]
+            return 200, self.add(after)
         if method == "DELETE":
             del self.objects[key]
             return 200, {"kind": "Status", "status": "Success"}
         after = self._applied(live, body, query["fieldManager"]) if method == "PATCH" else copy.deepcopy(body)
         if not dry:
-            self.add(after)
+            after = self.add(after)
         return (200 if live is not None else 201), after
 
     def _matching(self, kind: Kind, namespace: str, query: dict[str, str]) -> list[Manifest]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -187,6 +188,20 @@ def test_server_that_goes_away_for_a_moment(api: FakeKubernetes) -> None:
     client.fetch = lost_twice  # type: ignore[method-assign]
     assert client.read("/version")["major"] == "1"
     assert len(attempts) == 3
+
+
+def test_server_that_an_earlier_task_has_met_is_waited_for(api: FakeKubernetes) -> None:
+    api.close()
+    pauses: list[float] = []
+    with pytest.raises(UnreachableError) as error:
+        Client(
+            api.auth, retry_timeout=0.05, sleep=lambda pause: (pauses.append(pause), time.sleep(0.03)), met=True
+        ).read("/version")
+    assert str(error.value) == (
+        f"The API server at {api.host} does not answer: [Errno 111] Connection refused, for 0.05 s, at GET /version. "
+        f"Running again goes on from here."
+    )
+    assert pauses
 
 
 def test_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,10 +221,49 @@ def test_rights_of_a_run() -> None:
         ("list", "pods"),
         ("get", "pods/proxy"),
         ("list", "events"),
+        ("get", "leases.coordination.k8s.io"),
+        ("create", "leases.coordination.k8s.io"),
+        ("update", "leases.coordination.k8s.io"),
+        ("delete", "leases.coordination.k8s.io"),
         ("delete", "statefulsets.apps"),
         ("delete", "persistentvolumeclaims"),
     ]
-    assert "delete" not in [right.verb for right in _preflight.run_rights(with_seed=False)]
+    without = [right.rbac_name for right in _preflight.run_rights(with_seed=False) if right.verb == "delete"]
+    assert without == ["leases.coordination.k8s.io"]
+
+
+def test_rights_to_replace_nodes() -> None:
+    assert [(right.verb, right.rbac_name) for right in _preflight.roll_rights()] == [
+        ("get", "pods"),
+        ("create", "pods"),
+        ("delete", "pods"),
+        ("get", "pods/log"),
+        ("create", "pods/eviction"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("requests", "rooms", "said"),
+    [
+        ({"cpu": "2", "memory": "1Gi"}, [("4", "8Gi")] * 3, ""),
+        ({"cpu": "50"}, [("4", "8Gi")] * 3, "asks for cpu=50 for each node (with its agent), but only 0 of 3"),
+        ({"memory": "6Gi"}, [("4", "8Gi"), ("4", "8Gi"), ("4", "4Gi")], "only 2 of 3 Kubernetes nodes have so much"),
+        ({"memory": "6Gi"}, [("4", "8Gi")] * 3 + [("1", "1Gi")], ""),
+        ({}, [("4", "8Gi")] * 3, ""),
+    ],
+)
+def test_room(requests: dict[str, str], rooms: list[tuple[str, str]], said: str) -> None:
+    ready = [{"type": "Ready", "status": "True"}]
+    nodes = [
+        {
+            "metadata": {"name": f"w{number}"},
+            "status": {"conditions": ready, "allocatable": {"cpu": cpu, "memory": memory}},
+        }
+        for number, (cpu, memory) in enumerate(rooms)
+    ]
+    problems = _preflight.check_room(nodes, 3, {}, [], requests)
+    assert len(problems) == bool(said)
+    assert said in "".join(problems)
 
 
 def test_rights_problem() -> None:

@@ -52,6 +52,9 @@ def test_row_of_a_real_node() -> None:
         "agent_version": "1.0.0",
         "restarts": 0,
         "evidence": "present",
+        "evidence_uuid": "1a7ac90c-e57a-11f1-a434-cb576fa25710",
+        "evidence_seqno": 5,
+        "cluster_conf_id": 5,
     }
 
 

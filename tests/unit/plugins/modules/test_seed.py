@@ -99,6 +99,7 @@ def _world(api: FakeKubernetes) -> None:
 
 def _run(api: FakeKubernetes, state: str, check: bool = False, timeout: float = 2, **params: Any) -> dict[str, Any]:
     common = {"name": "demo", "namespace": "db", "size": 3, "state": state, "wait_timeout": timeout, "documents": []}
+    common["keep_lease"] = False
     return seed.work(FakeModule({**api.auth, **common, **params}, check))
 
 
@@ -260,7 +261,8 @@ def test_seed_waits_for_the_last_node(api: FakeKubernetes) -> None:
 
     api.before = answers_later
     assert _run(api, "present", documents=DOCUMENTS)["changed"]
-    assert asked["times"] == 3
+    # and once more under the Lease
+    assert asked["times"] == 4
 
 
 @pytest.mark.parametrize(
@@ -336,3 +338,14 @@ def test_bad_options(api: FakeKubernetes, params: dict[str, Any], said: str) -> 
         _run(api, "present", **params)
     assert said in str(error.value)
     assert api.requests == []
+
+
+def test_lease_is_held_for_the_removal_and_given_back(api: FakeKubernetes) -> None:
+    _nodes(api)
+    _seed(api)
+    _world(api)
+    assert _run(api, "absent")["changed"]
+    steps = [f"{method} {path.rsplit('/', 1)[1]}" for method, path, _ in api.requests if method != "GET"]
+    assert steps[0] == "POST leases"
+    assert steps[-1] == "DELETE demo-galera-site"
+    assert "DELETE demo-galera-seed" in steps

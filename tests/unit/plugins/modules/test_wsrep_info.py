@@ -33,6 +33,7 @@ def _run(api: FakeKubernetes, check: bool = False, **params: Any) -> dict[str, A
         "size": None,
         "wait": False,
         "wait_for": "healthy",
+        "diagnose": False,
         "wait_timeout": 0,
     }
     return wsrep_info.work(FakeModule({**api.auth, **common, **params}, check))
@@ -53,6 +54,7 @@ def test_healthy_cluster(api: FakeKubernetes) -> None:
         "seed": False,
         "haproxy": 2,
         "haproxy_ready": 2,
+        "writer": "lead-galera-0",
     }
     assert result["requests"] == len(api.requests) == 6
 
@@ -141,3 +143,31 @@ def test_nothing_is_ever_written(api: FakeKubernetes) -> None:
     _fill(api)
     _run(api, wait=True, size=3)
     assert {method for method, _, _ in api.requests} == {"GET"}
+
+
+def test_diagnosis_of_a_node_that_is_away(api: FakeKubernetes) -> None:
+    _fill(api)
+    del api.objects["Pod", "lead", "lead-galera-2"]
+    api.agents["lead-galera-1"]["wsrep"]["local_state_comment"] = "Joiner"
+    api.add({"kind": "Lease", "metadata": {"name": "lead-galera-site", "namespace": "lead"}, "spec": {}})
+    log = b"2026-11-21 12:00:01 0 [ERROR] WSREP: SST failed: 32 (Broken pipe)\n"
+    api.replies["GET", "/api/v1/namespaces/lead/pods/lead-galera-1/log"] = [(200, log)]
+    result = _run(api, size=3, diagnose=True)
+    rows = {row["name"]: row for row in result["nodes"]}
+    assert (rows["lead-galera-2"]["pod_phase"], rows["lead-galera-2"]["claim"]) == ("Absent", "data-lead-galera-2")
+    assert rows["lead-galera-1"]["transfer_error"] == "[ERROR] WSREP: SST failed: 32 (Broken pipe)"
+    assert rows["lead-galera-0"]["transfer_error"] is None
+    # there is no record of it
+    assert result["cluster"]["next_step"].startswith("Wait, or run the site playbook")
+    assert (result["cluster"]["site_lease"], result["cluster"]["unfinished"]) == (None, "")
+
+
+def test_diagnosis_goes_without_what_may_not_be_read(api: FakeKubernetes) -> None:
+    _fill(api)
+    api.denied |= {("list", "events"), ("get", "leases")}
+    cluster = _run(api, size=3, diagnose=True)["cluster"]
+    assert (cluster["verdict"], cluster["next_step"], cluster["site_lease"]) == (
+        "healthy",
+        "Nothing is to be done.",
+        None,
+    )

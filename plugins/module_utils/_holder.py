@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Who runs: the ansible process that this module works for, and whether one that is named still lives.
+
+The modules of one play are processes of their own; what they have in common is the ansible-playbook that started them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pwd
+import re
+import socket
+import typing as t
+from pathlib import Path
+
+PROC = Path("/proc")
+# user@host/process/its start in clock ticks/PID namespace/boot
+_FORM = re.compile(r"([^@/]+)@([^@/]+)/([0-9]+)/([0-9]+)/([0-9]+)/([0-9a-f-]+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    """One process on one machine. started: clock ticks since the boot; a process number alone comes back."""
+
+    user: str
+    host: str
+    pid: int
+    started: int
+    pid_namespace: int
+    boot: str
+
+    def __str__(self) -> str:
+        """The identity as a Lease holds it."""
+        return f"{self.user}@{self.host}/{self.pid}/{self.started}/{self.pid_namespace}/{self.boot}"
+
+    @classmethod
+    def parse(cls, text: str) -> Holder | None:
+        """The holder that an identity names, None for one of another form."""
+        match = _FORM.fullmatch(text)
+        if match is None:
+            return None
+        user, host, pid, started, namespace, boot = match.groups()
+        return cls(user, host, int(pid), int(started), int(namespace), boot)
+
+    def is_dead(self, proc: Path = PROC) -> bool:
+        """Whether the process has surely ended: known only for those that this process could see if they lived."""
+        if (self.boot, self.pid_namespace) != (_boot(proc), _pid_namespace(proc)):
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # another user's process lives
+        started = _started(proc, self.pid)
+        return started is not None and started != self.started
+
+
+def describe(identity: str) -> str:
+    """An identity for a reader: "root@builder (process 4711)"."""
+    holder = Holder.parse(identity)
+    return f"{holder.user}@{holder.host} (process {holder.pid})" if holder else identity
+
+
+def current(proc: Path = PROC, pid: int | None = None) -> tuple[Holder, bool]:
+    """The run that this process belongs to, and whether it outlives this process.
+
+    Without an ansible process above it, or without /proc, the process stands for itself.
+    """
+    me = os.getpid() if pid is None else pid
+    run = _run_of(proc, me)
+    chosen = me if run is None else run
+    holder = Holder(
+        user=re.sub(r"[@/]", "_", _user()),
+        host=re.sub(r"[@/]", "_", socket.gethostname()) or "unknown",
+        pid=chosen,
+        started=_started(proc, chosen) or 0,
+        pid_namespace=_pid_namespace(proc),
+        boot=_boot(proc),
+    )
+    return holder, run is not None
+
+
+def _run_of(proc: Path, pid: int) -> int | None:
+    """The ansible process above `pid`: its workers are forks of it, with the same command line."""
+    chain: list[tuple[int, list[str]]] = []
+    while pid > 0 and len(chain) < 100:
+        command = _command(proc, pid)
+        chain.append((pid, command))
+        parent = _stat(proc, pid, 3)
+        if parent is None:
+            break
+        pid = parent
+    for place, (_pid, command) in enumerate(chain):
+        if any(Path(word).name.startswith("ansible") for word in command[:3]):
+            forks = [each for each, words in _while_same(chain[place:], command)]
+            return forks[-1]
+    return None
+
+
+def _while_same(chain: list[tuple[int, list[str]]], command: list[str]) -> t.Iterator[tuple[int, list[str]]]:
+    for pid, words in chain:
+        if words != command:
+            return
+        yield pid, words
+
+
+def _command(proc: Path, pid: int) -> list[str]:
+    try:
+        return (proc / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def _started(proc: Path, pid: int) -> int | None:
+    return _stat(proc, pid, 21)
+
+
+def _stat(proc: Path, pid: int, field: int) -> int | None:
+    """A number of /proc/<pid>/stat; the name in its second field may hold blanks and parentheses."""
+    try:
+        text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        return int(text.rpartition(")")[2].split()[field - 2])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _pid_namespace(proc: Path) -> int:
+    try:
+        return int(re.sub(r"\D", "", os.readlink(proc / "self" / "ns" / "pid")))
+    except (OSError, ValueError):
+        return 0
+
+
+def _boot(proc: Path) -> str:
+    try:
+        return (proc / "sys" / "kernel" / "random" / "boot_id").read_text(encoding="ascii").strip() or "0"
+    except OSError:
+        return "0"
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

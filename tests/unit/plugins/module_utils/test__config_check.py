@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import copy
+import subprocess
+from typing import Any
+
+import pytest
+from ansible_collections.stateful.galera.plugins.module_utils import _config_check
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
+from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, Document
+from ansible_collections.stateful.galera.plugins.module_utils._observe import Names
+from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
+
+NAMES = Names("demo", "db")
+NAME = "demo-galera-config-check"
+CONTAINER = {
+    "name": "mariadb",
+    "image": "mariadb:11.8",
+    "imagePullPolicy": "IfNotPresent",
+    "resources": {"requests": {"cpu": "4", "memory": "8Gi"}, "limits": {"memory": "8Gi"}},
+    "securityContext": {"allowPrivilegeEscalation": False},
+    "volumeMounts": [{"name": "data", "mountPath": "/var/lib/mysql"}],
+}
+POD = {
+    "serviceAccountName": "demo-galera",
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [],
+    "securityContext": {"runAsNonRoot": True},
+    "initContainers": [{"name": "agent", "image": "agent"}],
+    "containers": [CONTAINER],
+}
+SET: dict[str, Any] = {
+    "metadata": {"name": "demo-galera", "namespace": "db", "uid": "set-1"},
+    "spec": {"template": {"spec": POD}},
+}
+BEFORE, AFTER = "[mariadb]\na = 1\n", "[mariadb]\na = 2\n"
+
+
+def _live(text: str = BEFORE) -> dict[tuple[str, str], Any]:
+    return {("StatefulSet", "demo-galera"): SET, ("ConfigMap", "demo-galera-config"): {"data": {"galera.cnf": text}}}
+
+
+def _changes(text: str = AFTER) -> list[Document]:
+    manifest = {"metadata": {"name": "demo-galera-config"}, "data": {"galera.cnf": text}}
+    return [Document("volumes", KINDS["ConfigMap"], manifest)]
+
+
+def _try(api: FakeKubernetes, status: dict[str, Any], log: str, text: str = AFTER) -> list[str]:
+    """The check, with a pod that comes to have this status, and this log."""
+    api.objects["Namespace", "", "db"] = {"kind": "Namespace", "metadata": {"name": "db"}}
+    made: list[Any] = []
+
+    def sleep(_seconds: float) -> None:
+        live = api.get("Pod", NAME)
+        if live is not None:
+            made.append(copy.deepcopy(live))
+            live["status"] = status
+            path = f"/api/v1/namespaces/db/pods/{NAME}/log"
+            api.replies["GET", path] = [(200, log.encode())]
+
+    warnings = _config_check.rehearse_start(
+        Client(api.auth, retry_timeout=0), NAMES, _live(), _changes(text), sleep=sleep
+    )
+    assert len(made) == (text == AFTER)
+    return warnings
+
+
+def test_accepted(api: FakeKubernetes) -> None:
+    log = "galera check: started\n2026-11-21 13:50:01 0 [Warning] option 'a': unsigned value 2 adjusted to 3"
+    assert _try(api, {"phase": "Succeeded"}, log) == [
+        "MariaDB takes the wanted configuration, but says: option 'a': unsigned value 2 adjusted to 3"
+    ]
+    assert api.get("Pod", NAME) is None
+
+
+def test_refused_and_nothing_left_behind(api: FakeKubernetes) -> None:
+    log = "2026-11-21 13:48:40 0 [ERROR] /usr/sbin/mariadbd: unknown variable 'a=2'\n"
+    with pytest.raises(GaleraError) as error:
+        _try(api, {"phase": "Failed"}, log)
+    assert str(error.value) == (
+        "galera_cluster_mycnf: a=2: MariaDB (mariadb:11.8) does not start with it: unknown variable 'a=2'. "
+        "Nothing was changed."
+    )
+    assert api.get("Pod", NAME) is None
+
+
+def test_without_a_change_nothing_is_asked(api: FakeKubernetes) -> None:
+    assert _try(api, {}, "", BEFORE) == []
+    assert api.requests == []
+
+
+def test_pod_of_a_run_that_was_killed_is_replaced(api: FakeKubernetes) -> None:
+    api.add({"kind": "Pod", "metadata": {"name": NAME, "namespace": "db", "uid": "old"}, "status": {"phase": "Failed"}})
+    assert _try(api, {"phase": "Succeeded"}, "galera check: started") == []
+    assert [method for method, _ in api.writes()] == ["DELETE", "POST", "DELETE"]
+
+
+def test_pod_that_cannot_begin_is_told(api: FakeKubernetes) -> None:
+    waiting = {"reason": "InvalidImageName", "message": "couldn't parse image name"}
+    status = {"phase": "Pending", "containerStatuses": [{"name": "mariadb", "state": {"waiting": waiting}}]}
+    with pytest.raises(
+        GaleraError, match=r"^The wanted configuration cannot be tried: The image .* Nothing was changed\.$"
+    ):
+        _try(api, status, "")
+    assert api.get("Pod", NAME) is None
+
+
+def test_pod_is_the_nodes_own_without_their_data(api: FakeKubernetes) -> None:
+    wish = _config_check.find_wish(NAMES, _live(), _changes())
+    assert wish is not None
+    manifest = _config_check.pod(NAMES, wish, SET)
+    spec, (container,) = manifest["spec"], manifest["spec"]["containers"]
+    assert (spec["nodeSelector"], spec["securityContext"]) == ({"disk": "ssd"}, {"runAsNonRoot": True})
+    assert "serviceAccountName" not in spec
+    assert all("emptyDir" in volume for volume in spec["volumes"])
+    assert container["resources"] == {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "8Gi"}}
+    assert container["env"] == [{"name": "GALERA_MYCNF", "value": AFTER}]
+    assert container["securityContext"] == {"allowPrivilegeEscalation": False}
+    assert manifest["metadata"]["ownerReferences"][0]["uid"] == "set-1"
+    assert "ownerReferences" not in _config_check.pod(NAMES, wish, None)["metadata"]
+
+
+def test_script_is_valid() -> None:
+    subprocess.run(["bash", "-n"], input=_config_check._SCRIPT, text=True, check=True)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module cluster where nodes live and other runs are at work."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.stateful.galera.plugins.module_utils import _site_lease
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
+from unit.plugins.modules.test_cluster import CONFIG, _kubernetes_nodes, _phases, _run
+
+__all__ = ["_kubernetes_nodes"]  # a fixture of every test here
+
+
+def _change(api: FakeKubernetes) -> dict[str, list[dict[str, Any]]]:
+    """Phases in which the nodes get another form."""
+    phases = _phases()
+    phases["nodes"][0]["spec"]["template"] = {"metadata": {"annotations": {"a": "b"}}}
+    phases["nodes"][0]["spec"]["updateStrategy"] = {"type": "RollingUpdate"}
+    return phases
+
+
+def test_nodes_that_live_get_another_form_without_being_restarted(api: FakeKubernetes) -> None:
+    new = _run(api, _change(api))
+    assert new["changed"]
+    assert api.get("StatefulSet", "demo-galera")["spec"]["updateStrategy"] == {"type": "RollingUpdate"}  # type: ignore[index]
+    phases = _change(api)
+    phases["nodes"][0]["spec"]["template"]["metadata"]["annotations"]["a"] = "c"
+    told = _run(api, phases, check=True)
+    done = _run(api, phases)
+    live = api.get("StatefulSet", "demo-galera")
+    assert live is not None
+    assert live["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    assert live["spec"]["template"]["metadata"]["annotations"] == {"a": "c"}
+    # the strategy of the roll is no part of what is told
+    assert told["objects"] == done["objects"]
+    assert "OnDelete" not in json.dumps(done["diff"])
+    # a run that was killed before the nodes had their turn: the next one brings them to it
+    assert _run(api, phases)["changed"]
+
+
+def test_run_takes_the_lease_before_its_first_write_and_gives_it_back(api: FakeKubernetes) -> None:
+    _run(api)
+    phases = _phases()
+    phases["volumes"][0]["data"]["my.cnf"] = "a=2"
+    api.requests.clear()
+    _run(api, phases)
+    writes = [(method, path) for method, path, query in api.requests if method != "GET" and "dryRun" not in query]
+    leases = "/apis/coordination.k8s.io/v1/namespaces/db/leases"
+    writes = [(method, path) for method, path in writes if "/self" not in path]
+    assert writes == [("POST", leases), ("PATCH", CONFIG), ("DELETE", f"{leases}/demo-galera-site")]
+
+
+def test_run_without_a_change_and_check_mode_do_not_ask_for_the_lease(api: FakeKubernetes) -> None:
+    _run(api, check=True)
+    _run(api)
+    api.requests.clear()
+    _run(api)
+    _run(api, _change(api), check=True)
+    assert not [path for _, path, _ in api.requests if "/leases" in path]
+
+
+def test_other_run_forbids_the_change(api: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(api)
+    spec = {"holderIdentity": "someone", "leaseDurationSeconds": 15, "renewTime": "2026-11-21T07:00:00.000000Z"}
+    spec["renewTime"] = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    lease = api.add({"kind": "Lease", "metadata": {"name": "demo-galera-site", "namespace": "db"}, "spec": spec})
+    monkeypatch.setattr(_site_lease, "_LOOK_SECONDS", 0.01)
+    looks = itertools.count()
+    api.before = lambda method, path: spec.update(renewTime=f"{next(looks)}") if "leases/" in path else None
+    lease["spec"] = spec
+    phases = _phases()
+    phases["volumes"][0]["data"]["my.cnf"] = "a=2"
+    api.requests.clear()
+    with pytest.raises(GaleraError, match=r"^Another run is changing the cluster db/demo: someone has held the Lease"):
+        _run(api, phases)
+    assert api.writes() == []

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module recover against an API server in memory: what it shows, what it refuses, and the one thing it writes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.modules import recover
+from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
+from unit.plugins.module_utils.sights import RECORD, UUID, claim, pod
+from unit.plugins.modules.conftest import FakeModule
+
+STATE = "/api/v1/namespaces/db/configmaps/demo-galera-state"
+OFFER = {
+    "format": 1,
+    "winner": "demo-galera-1",
+    "uuid": UUID,
+    "seqno": 9,
+    "given_up": ["demo-galera-2"],
+    "lost": 3,
+    "shown": {"demo-galera-0": f"{UUID}:8", "demo-galera-1": f"{UUID}:9"},
+}
+SENTENCE = (
+    f"demo-galera-1 bootstraps the cluster {UUID} at seqno 9 without demo-galera-2: what only these volumes hold is "
+    f"lost to the cluster; 3 write-sets are known to be lost."
+)
+
+
+def waits(seqno: int, offer: dict[str, Any] | None = OFFER) -> dict[str, Any]:
+    """An agent whose server is stopped."""
+    return {
+        "phase": "waiting",
+        "reason": "waits for demo-galera-2 (not scheduled) to show what the volumes hold",
+        "evidence": {"data": "present", "uuid": UUID, "seqno": seqno},
+        "wsrep": None,
+        "age_seconds": None,
+        "offer": offer,
+    }
+
+
+def serves() -> dict[str, Any]:
+    wsrep = {
+        "connected": True,
+        "ready": True,
+        "cluster_status": "Primary",
+        "cluster_size": 2,
+        "cluster_state_uuid": UUID,
+        "local_state_comment": "Synced",
+    }
+    return {**waits(9, None), "phase": "running", "reason": "Synced", "wsrep": wsrep, "age_seconds": 0.1}
+
+
+@pytest.fixture
+def down(api: FakeKubernetes) -> FakeKubernetes:
+    """Three nodes without a primary component; the pod of the last one is Pending."""
+    labels = {"app.kubernetes.io/instance": "demo"}
+    metadata = {"name": "demo-galera", "namespace": "db", "labels": labels}
+    api.add({"kind": "StatefulSet", "metadata": metadata, "spec": {"replicas": 3}})
+    api.add(
+        {"kind": "ConfigMap", "metadata": {"name": "demo-galera-state", "namespace": "db"}, "data": {"cluster": RECORD}}
+    )
+    for ordinal in range(3):
+        api.add(pod(f"demo-galera-{ordinal}", ready=False))
+        api.add(claim(f"data-demo-galera-{ordinal}"))
+    api.objects["Pod", "db", "demo-galera-2"]["status"] = {"phase": "Pending"}
+    api.agents.update({"demo-galera-0": waits(8), "demo-galera-1": waits(9)})
+    return api
+
+
+def run(api: FakeKubernetes, check: bool = False, confirm: str = "", timeout: float = 2) -> dict[str, Any]:
+    params = {"name": "demo", "namespace": "db", "size": 3, "confirm": confirm, "wait_timeout": timeout}
+    return recover.work(FakeModule({**api.auth, **params}, check))
+
+
+def consents(api: FakeKubernetes) -> list[tuple[str, str]]:
+    return [(method, path) for method, path in api.writes() if "/leases" not in path]
+
+
+def starts_on_consent(api: FakeKubernetes) -> None:
+    """The agents act on the consent as soon as it is there."""
+
+    def goes_on(method: str, path: str) -> None:
+        state = api.get("ConfigMap", "demo-galera-state")
+        if state and state["data"].get("consent"):
+            api.agents.update({"demo-galera-0": serves(), "demo-galera-1": serves()})
+
+    api.before = goes_on
+
+
+def test_shows_what_each_member_holds_and_changes_nothing(down: FakeKubernetes) -> None:
+    result = run(down, check=True)
+    assert (result["action"], result["reason"], result["offer"]) == ("consent", SENTENCE, OFFER)
+    assert [(row["name"], row["phase"], row["evidence"], row["seqno"]) for row in result["members"]] == [
+        ("demo-galera-0", "waiting", "present", 8),
+        ("demo-galera-1", "waiting", "present", 9),
+        ("demo-galera-2", "Pending", None, None),
+    ]
+    assert result["table"][2].split() == ["demo-galera-1", "data-demo-galera-1", "waiting", "present", UUID, "9"]
+    assert down.writes() == []
+
+
+@pytest.mark.parametrize("confirm", ["", "other"])
+def test_without_the_name_of_the_cluster_nothing_is_changed(down: FakeKubernetes, confirm: str) -> None:
+    with pytest.raises(GaleraError) as error:
+        run(down, confirm=confirm)
+    assert str(error.value).startswith(f"confirm={confirm!r}: {SENTENCE}")
+    assert down.writes() == []
+
+
+def test_consent_is_the_offer_word_for_word(down: FakeKubernetes) -> None:
+    starts_on_consent(down)
+    result = run(down, confirm="demo")
+    state = down.get("ConfigMap", "demo-galera-state")
+    assert state is not None
+    written = json.loads(state["data"]["consent"])
+    assert {key: value for key, value in written.items() if key != "time"} == OFFER
+    assert consents(down) == [("PATCH", STATE)]
+    assert result["changed"]
+    assert result["cluster"]["verdict"] == "degraded"
+
+
+def test_consent_that_is_given_is_not_given_again(down: FakeKubernetes) -> None:
+    state = down.get("ConfigMap", "demo-galera-state")
+    assert state is not None
+    state["data"]["consent"] = json.dumps({**OFFER, "time": "t"})
+    looks = iter(range(100))
+
+    def goes_on(method: str, path: str) -> None:
+        if path.endswith("/pods") and next(looks) == 2:
+            down.agents.update({"demo-galera-0": serves(), "demo-galera-1": serves()})
+
+    down.before = goes_on
+    assert not run(down, confirm="demo")["changed"]
+    assert consents(down) == []
+
+
+def test_time_is_up_with_what_was_seen(down: FakeKubernetes) -> None:
+    with pytest.raises(GaleraError, match=r"Waited 0\.1 s for the cluster to serve with consent, last seen: demo-gal"):
+        run(down, confirm="demo", timeout=0.1)
+
+
+def test_consent_that_the_agents_ignore_is_taken_back(down: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recover, "_IGNORED_SECONDS", 0.0)
+
+    def ignores(method: str, path: str) -> None:
+        state = down.get("ConfigMap", "demo-galera-state")
+        if state and state["data"].get("consent"):
+            down.agents["demo-galera-0"]["reason"] = "waits; the consent of t is ignored, it was for x: now y"
+
+    down.before = ignores
+    with pytest.raises(GaleraError, match="the consent was taken back: waits; the consent of t is ignored"):
+        run(down, confirm="demo")
+    state = down.get("ConfigMap", "demo-galera-state")
+    assert state is not None
+    assert state["data"]["consent"] is None
+
+
+@pytest.mark.parametrize(
+    ("agents", "says"),
+    [
+        ({"demo-galera-0": serves(), "demo-galera-1": serves()}, "in service: there is nothing to recover"),
+        ({"demo-galera-0": waits(8, None), "demo-galera-1": waits(9, None)}, "There is nothing to consent to"),
+        ({"demo-galera-1": waits(9, {**OFFER, "seqno": 8})}, "do not see the same yet"),
+        ({"demo-galera-1": waits(9, None)}, "do not see the same yet"),
+    ],
+)
+def test_refusals(down: FakeKubernetes, agents: dict[str, Any], says: str) -> None:
+    down.agents.update(agents)
+    with pytest.raises(GaleraError) as error:
+        run(down, confirm="demo")
+    assert says in str(error.value)
+    assert str(error.value).endswith("Nothing was changed.")
+    assert down.writes() == []
+
+
+@pytest.mark.parametrize("machine_ready", [True, False])
+def test_a_member_that_runs_is_not_given_up(down: FakeKubernetes, machine_ready: bool) -> None:
+    silent = down.objects["Pod", "db", "demo-galera-2"]
+    silent["spec"] = {"nodeName": "worker-3"}
+    silent["status"] = {
+        "phase": "Running",
+        "podIP": "10.0.0.3",
+        "initContainerStatuses": [{"name": "agent", "ready": True}],
+    }
+    condition = {"type": "Ready", "status": "True" if machine_ready else "Unknown"}
+    down.add({"kind": "Node", "metadata": {"name": "worker-3"}, "status": {"conditions": [condition]}})
+    result = run(down, check=True)
+    assert result["action"] == ("refuse" if machine_ready else "consent")
+    assert ("mend the network" in result["reason"]) == machine_ready
+
+
+def test_a_cluster_that_was_continued_needs_nothing_more(down: FakeKubernetes) -> None:
+    down.agents.update({"demo-galera-0": serves(), "demo-galera-1": serves()})
+    state = down.get("ConfigMap", "demo-galera-state")
+    assert state is not None
+    state["data"]["given_up"] = json.dumps({"demo-galera-2": {"seqno": 9, "time": "t"}})
+    result = run(down)
+    assert (result["changed"], result["action"]) == (False, "nothing")
+    assert "continued without demo-galera-2 (from seqno 9)" in result["reason"]

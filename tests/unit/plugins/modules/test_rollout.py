@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module rollout against an API server in memory whose pods are made again some looks after they were stopped."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.stateful.galera.plugins.module_utils import _rollout
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.modules import rollout
+from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes, status
+from unit.plugins.module_utils.sights import RECORD, UUID, pod
+from unit.plugins.modules.conftest import FakeModule
+
+NODES = [f"demo-galera-{ordinal}" for ordinal in range(3)]
+PODS = "/api/v1/namespaces/db/pods"
+DOCUMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "StatefulSet",
+    "metadata": {"name": "demo-galera", "labels": {"app.kubernetes.io/instance": "demo"}},
+    "spec": {"replicas": 3, "updateStrategy": {"type": "RollingUpdate"}},
+}
+
+
+def _agent(pod_name: str, size: int = 3) -> dict[str, Any]:
+    wsrep = {"connected": True, "ready": True, "cluster_status": "Primary", "local_state_comment": "Synced"}
+    wsrep |= {"cluster_size": size, "cluster_state_uuid": UUID}
+    return {"pod": pod_name, "phase": "running", "wsrep": wsrep, "age_seconds": 0.1, "evidence": {"data": "present"}}
+
+
+class Cluster:
+    """Three nodes, and a controller that makes a stopped one again after two looks."""
+
+    def __init__(self, api: FakeKubernetes, form: str = "old", strategy: str = "OnDelete") -> None:
+        self.api, self.stopped, self._gone, self._made = api, [], {}, 0  # type: ignore[var-annotated]
+        manifest = copy.deepcopy(DOCUMENT)
+        manifest["metadata"] |= {"namespace": "db", "generation": 1}
+        manifest["spec"]["updateStrategy"] = {"type": strategy}
+        revision = "new" if strategy == "OnDelete" else form
+        manifest["status"] = {"observedGeneration": 1, "updateRevision": revision, "currentRevision": revision}
+        api.add(manifest)
+        state = {"metadata": {"name": "demo-galera-state", "namespace": "db"}, "data": {"cluster": RECORD}}
+        api.add({"kind": "ConfigMap", **state})
+        for name in NODES:
+            self._make(name, form)
+        api.add(pod("demo-galera-haproxy-x", "haproxy"))
+        api.before = self._before
+
+    def _make(self, name: str, form: str) -> None:
+        manifest = pod(name)
+        self._made += 1
+        manifest["metadata"]["uid"] = f"pod-{self._made}"
+        manifest["metadata"]["labels"]["controller-revision-hash"] = form
+        self.api.objects.pop(("Pod", "db", name), None)
+        self.api.add(manifest)
+        self.api.agents[name] = _agent(name)
+
+    def _before(self, method: str, path: str) -> None:
+        if method == "POST" and path.endswith("/eviction"):
+            self._stop(path.split("/")[-2])
+        elif method == "DELETE" and path.startswith(f"{PODS}/"):
+            self._stop(path.split("/")[-1])
+        elif method == "GET" and path == PODS:
+            for name in list(self._gone):
+                self._gone[name] -= 1
+                if self._gone[name] == 0:
+                    del self._gone[name]
+                    self._make(name, "new")
+
+    def _stop(self, name: str) -> None:
+        assert not self._gone, f"{name} is stopped while {self._gone} is away"
+        self.stopped.append(name)
+        self._gone[name] = 3
+        path = f"{PODS}/{name}/eviction"
+        self.api.replies["POST", path] = [(201, {"kind": "Status", "status": "Success"})]
+        self.api.agents.pop(name)
+        self.api.objects["Pod", "db", name]["metadata"]["deletionTimestamp"] = "2026-11-21T07:00:00Z"
+
+
+def _run(api: FakeKubernetes, check: bool = False, **params: Any) -> dict[str, Any]:
+    common: dict[str, Any] = {
+        "name": "demo",
+        "namespace": "db",
+        "size": 3,
+        "documents": [json.dumps(DOCUMENT)],
+        "restart": False,
+        "restart_id": "",
+        "keep_lease": False,
+        "wait_timeout": 5,
+    }
+    return rollout.work(FakeModule({**api.auth, **common, **params}, check))
+
+
+def _strategy(api: FakeKubernetes) -> str:
+    return str((api.get("StatefulSet", "demo-galera") or {})["spec"]["updateStrategy"]["type"])
+
+
+def test_new_form_reaches_one_node_after_the_other(api: FakeKubernetes) -> None:
+    cluster = Cluster(api)
+    result = _run(api)
+    assert cluster.stopped == NODES[::-1]
+    assert result["did"] == [
+        "Stopped demo-galera-2: All others are Synced.",
+        "Stopped demo-galera-1: All others are Synced.",
+        "Stopped demo-galera-0: The writer, last.",
+    ]
+    assert (result["changed"], result["cluster"]["verdict"], _strategy(api)) == (True, "healthy", "RollingUpdate")
+    assert api.get("Lease", "demo-galera-site") is None
+    again = _run(api)
+    assert (again["changed"], again["did"], cluster.stopped) == (False, [], NODES[::-1])
+
+
+def test_run_that_was_killed_is_gone_on_with(api: FakeKubernetes) -> None:
+    cluster = Cluster(api)
+    cluster._make("demo-galera-2", "new")
+    assert _run(api)["changed"]
+    assert cluster.stopped == ["demo-galera-1", "demo-galera-0"]
+
+
+def test_eviction_that_the_budget_forbids_is_tried_again(api: FakeKubernetes) -> None:
+    cluster = Cluster(api)
+    refusals = iter([True, True])
+
+    def forbid(method: str, path: str) -> None:
+        if path == f"{PODS}/demo-galera-2/eviction" and next(refusals, False):
+            api.replies["POST", path] = [status(429, "TooManyRequests", "Cannot evict pod as it would violate")]
+        else:
+            cluster._before(method, path)
+
+    api.before = forbid
+    assert _run(api)["changed"]
+    assert cluster.stopped == NODES[::-1]
+
+
+def test_eviction_that_is_never_allowed_is_told(api: FakeKubernetes) -> None:
+    cluster = Cluster(api)
+    said = status(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.")
+    api.before = lambda method, path: api.replies.update({("POST", f"{PODS}/demo-galera-2/eviction"): [said]})
+    with pytest.raises(GaleraError, match=r"demo-galera-2 may not be stopped yet: Cannot evict pod .* No node was"):
+        _run(api, wait_timeout=0)
+    assert cluster.stopped == []
+    assert api.get("Lease", "demo-galera-site") is None
+
+
+def test_check_mode_only_tells(api: FakeKubernetes) -> None:
+    cluster = Cluster(api)
+    for restart in (False, True):
+        result = _run(api, check=True, restart=restart)
+        assert result["did"] == ["Would replace demo-galera-2, demo-galera-1, demo-galera-0, one by one."]
+        assert result["changed"]
+    assert cluster.stopped == []
+    assert {method for method, _, _ in api.requests} == {"GET"}
+
+
+def test_restart(api: FakeKubernetes) -> None:
+    cluster = Cluster(api, strategy="RollingUpdate")
+    result = _run(api, restart=True, restart_id="monday")
+    assert cluster.stopped == NODES[::-1]
+    assert (result["changed"], result["restart_id"]) == (True, "monday")
+    again = _run(api, restart=True, restart_id="monday")
+    assert (again["changed"], len(cluster.stopped)) == (False, 3)
+    assert _run(api, restart=True)["restart_id"].startswith("2")
+    assert len(cluster.stopped) == 6
+
+
+def test_restart_that_was_killed_is_gone_on_with_by_its_name_or_without_one(api: FakeKubernetes) -> None:
+    for restart_id in ("monday", ""):
+        api.objects.clear()
+        api.add({"kind": "Namespace", "metadata": {"name": "db"}})
+        cluster = Cluster(api, strategy="RollingUpdate")
+        uids = {name: api.objects["Pod", "db", name]["metadata"]["uid"] for name in NODES}
+        note = _rollout.Restart("monday", {**uids, "demo-galera-2": "earlier"})
+        metadata = (api.get("StatefulSet", "demo-galera") or {})["metadata"]
+        metadata["annotations"] = {_rollout.RESTART_ANNOTATION: note.text()}
+        with pytest.raises(
+            GaleraError, match=r"^galera_rolling_restart_id=tuesday: the rolling restart monday was not"
+        ):
+            _run(api, restart=True, restart_id="tuesday")
+        assert _run(api, restart=True, restart_id=restart_id)["restart_id"] == "monday"
+        assert cluster.stopped == ["demo-galera-1", "demo-galera-0"]
+
+
+def test_restart_of_a_cluster_that_is_not_healthy_is_refused(api: FakeKubernetes) -> None:
+    cluster = Cluster(api, strategy="RollingUpdate")
+    del api.agents["demo-galera-1"]
+    with pytest.raises(
+        GaleraError, match=r"^The nodes are not restarted, because the cluster is not healthy: .*Nothing was changed"
+    ):
+        _run(api, restart=True)
+    assert cluster.stopped == []
+    assert api.writes() == []
+
+
+def test_no_right_to_evict(api: FakeKubernetes) -> None:
+    Cluster(api)
+    said = status(
+        403, "Forbidden", 'pods "demo-galera-2" is forbidden: User "ci" cannot create resource "pods/eviction"'
+    )
+    api.before = lambda method, path: api.replies.update({("POST", f"{PODS}/demo-galera-2/eviction"): [said]})
+    with pytest.raises(GaleraError, match=r"cannot create resource .pods/eviction"):
+        _run(api)
