@@ -1,3 +1,5 @@
+# Copyright (c) stateful.galera maintainers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lookup stateful.galera.manifests: manifests of a cluster, rendered."""
 

@@ -16,8 +16,8 @@ STEPS = [
     ("kill", {"nodes": ["writer"]}),
     ("kill", {"nodes": "all"}),
     ("delete_by_force", {"nodes": "all"}),
-    ("freeze", {"nodes": ["writer"], "seconds": 20}),
-    ("partition", {"nodes": ["writer"], "seconds": 20}),
+    ("freeze", {"nodes": ["writer"], "seconds": 5}),
+    ("partition", {"nodes": ["writer"], "seconds": 5}),
 ]
 
 

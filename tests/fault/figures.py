@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The figures of docs/reliability.md: how long writes stand still, and how long the cluster takes to be whole.
 
-usage: figures.py [kill|slow_checks|silence|rolling|crash ...] [--kills N] [--rate N] [--rounds N] [--megabytes N,N]
-                  [--set NAME=VALUE] [--report DIR]
+usage: figures.py [kill|slow_checks|silence|rolling|crash|evictions ...] [--kills N] [--rate N] [--rounds N]
+                  [--megabytes N,N] [--floors N] [--seconds N] [--set NAME=VALUE] [--report DIR]
 
 Makes a cluster of its own, as run.py does. Prints one Markdown table; nothing else should run on the machine meanwhile.
 """
@@ -20,13 +20,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from fault import floor
 from fault.check import Tables
 from fault.cluster import connection, read_inventory
+from fault.faults.network import Latency, clear_rules, set_rules
 from fault.faults.registry import FAULTS
 from fault.gaps import stall, statistics_of
 from fault.journal import acknowledgements, outcomes
@@ -37,6 +40,7 @@ from fault.report import Row
 from fault.run import say, settings
 from fault.runner import Runner
 from fault.session import own_cluster, own_inventory, play, session
+from fault.starve import starved, watch
 from fault.world import World
 
 SLOW = "inter 10s fall 2"
@@ -51,11 +55,11 @@ class Bench:
         self.runner = Runner(world, tables)
         self.rows: list[tuple[str, dict[str, Any]]] = []
 
-    def load(self, retries: int = 0) -> None:
-        """Fresh clients at the wanted rate."""
+    def load(self, retries: int = 0, rate: float | None = None) -> None:
+        """Fresh clients, at the wanted rate where no other is given."""
         self.world.load.stop()
         self.tables.make(self.world.load.password)
-        self.world.load.start(Mix(self.given.rate, retries))
+        self.world.load.start(Mix(rate or self.given.rate, retries))
         self.world.load.resume()
         self.world.load.await_all(60)
 
@@ -194,23 +198,31 @@ def restart(world: World, name: str) -> float:
 def bench_crash(bench: Bench) -> None:
     """All nodes SIGKILLed at once, with more data each time."""
     for megabytes in bench.given.megabytes:
-        grow(bench.world, megabytes)
+        floor.grow(bench.world, megabytes)
         bench.load()
+        found = [floor.measure(bench.world) for _ in range(bench.given.floors)]
+        by_hand = {"first write": [one.first_write for one in found], "all Synced": [one.all_synced for one in found]}
+        samples = {name: statistics_of(values) for name, values in by_hand.items()}
+        bench.note(f"by hand, {megabytes} MB", {name: sample and sample.as_dict() for name, sample in samples.items()})
         bench.repeat(f"all nodes killed, {megabytes} MB", "kill", {"nodes": "all"}, bench.given.rounds)
 
 
-def grow(world: World, megabytes: int) -> None:
-    """Fill a table of random bytes, 8 MB a transaction, until it has so many."""
-    node = world.cluster.nodes[0]
-    world.cluster.sql(
-        node,
-        "CREATE DATABASE IF NOT EXISTS galera_fault_ballast; CREATE TABLE IF NOT EXISTS galera_fault_ballast.rows "
-        "(id BIGINT AUTO_INCREMENT PRIMARY KEY, bytes VARBINARY(1024) NOT NULL)",
-    )
-    there = int(world.cluster.sql(node, "SELECT COUNT(*) FROM galera_fault_ballast.rows")[0][0]) // 1024
-    insert = "INSERT INTO galera_fault_ballast.rows (bytes) SELECT RANDOM_BYTES(1024) FROM seq_1_to_8192;"
-    for _ in range(max(megabytes - there, 0) // 8):
-        world.cluster.sql(node, insert)
+def bench_evictions(bench: Bench) -> None:
+    """Members that are only slow: five minutes without processor time, and 200 ms of delay each way."""
+    world = bench.world
+    bench.load(rate=20)
+    with starved(world, world.hands.namespace):
+        bench.note("machines starved", asdict(watch(world, bench.given.seconds)))
+    world.await_whole()
+    latency: Params = {"milliseconds": 200, "nodes": "all"}
+    for name in world.cluster.nodes:
+        world.hands.at(name, "delay", str(latency["milliseconds"]), str(bench.given.seconds + 60))
+    set_rules(world, Latency().rules(world, latency))
+    try:
+        bench.note("200 ms of delay each way", asdict(watch(world, bench.given.seconds)))
+    finally:
+        clear_rules(world)
+    world.await_whole()
 
 
 def _utc() -> str:
@@ -223,6 +235,7 @@ BENCHES: dict[str, Callable[[Bench], None]] = {
     "silence": bench_silence,
     "rolling": bench_rolling,
     "crash": bench_crash,
+    "evictions": bench_evictions,
 }
 
 
@@ -234,6 +247,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--megabytes", type=lambda text: [int(one) for one in text.split(",")], default=[250, 2000])
+    parser.add_argument("--floors", type=int, default=3, help="how often a crash is recovered from by hand")
+    parser.add_argument("--seconds", type=int, default=300, help="how long members are slow")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--report", type=Path, metavar="DIR")
     parser.add_argument("--keep", action="store_true", help="leave the cluster as it is at the end")

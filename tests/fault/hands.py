@@ -10,7 +10,7 @@ from typing import Any
 from fault.cluster import Cluster
 from fault.kube import WaitError, file_map, until
 
-_SCRIPTS = [Path(__file__).parent / "workload" / name for name in ("hand.py", "delay.py")]
+_SCRIPTS = [Path(__file__).parent / "workload" / name for name in ("hand.py", "delay.py", "stage.py", "disk.py")]
 _DROP = ["-j", "DROP"]
 
 
@@ -18,23 +18,23 @@ class Hands:
     """Runs commands on the machines of the cluster."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._cluster, self._namespace, self._kubectl = cluster, namespace, cluster.kubectl
+        self._cluster, self.namespace, self._kubectl = cluster, namespace, cluster.kubectl
         self._pods: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}
 
     def start(self) -> None:
         """Make the pods; the namespace exists. Raises WaitError."""
         config = self._cluster.get("configmap", f"{self._cluster.set}-config")["data"]["galera.cnf"]
-        files = file_map("hand", self._namespace, *_SCRIPTS, extra={"galera.cnf": config})
-        self._kubectl.apply(files, _daemon_set(self._namespace, self._cluster.agent_image))
+        files = file_map("hand", self.namespace, *_SCRIPTS, extra={"galera.cnf": config})
+        self._kubectl.apply(files, _daemon_set(self.namespace, self._cluster.agent_image))
         until(self._missing, "a privileged pod on each Kubernetes node", 180)
 
     def _missing(self) -> str | None:
-        found = self._kubectl.get("-n", self._namespace, "pods", "-l", "fault=hand")["items"]
-        wanted = self._kubectl.get("-n", self._namespace, "daemonset", "hand")["status"].get(
-            "desiredNumberScheduled", 0
-        )
+        found = self._kubectl.get("-n", self.namespace, "pods", "-l", "fault=hand")["items"]
+        wanted = self._kubectl.get("-n", self.namespace, "daemonset", "hand")["status"].get("desiredNumberScheduled", 0)
         running = [pod for pod in found if pod["status"].get("phase") == "Running"]
         self._pods = {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in running}
+        self._addresses = {pod["spec"]["nodeName"]: pod["status"].get("podIP", "") for pod in running}
         return None if wanted and len(running) == wanted else f"{len(running)} of {wanted} run"
 
     @property
@@ -42,11 +42,15 @@ class Hands:
         """Names of the Kubernetes nodes that have a hand."""
         return sorted(self._pods)
 
-    def on(self, machine: str, *arguments: str, seconds: float = 120) -> str:
-        """Do a command of hand.py on a machine. Raises KubeError."""
+    def address(self, machine: str) -> str:
+        """Address of the hand of a machine in the pods' network."""
+        return self._addresses[machine]
+
+    def on(self, machine: str, *arguments: str, seconds: float = 120, script: str = "hand.py") -> str:
+        """Do a command of hand.py, or of another of the scripts, on a machine. Raises KubeError."""
         if machine not in self._pods:
             raise WaitError(f"there is no privileged pod on {machine}, only on {', '.join(self.machines)}")
-        command = ["-n", self._namespace, "exec", self._pods[machine], "--", "python3", "/fault/hand.py", *arguments]
+        command = ["-n", self.namespace, "exec", self._pods[machine], "--", "python3", f"/fault/{script}", *arguments]
         return self._kubectl(*command, seconds=seconds).strip()
 
     def at(self, pod: str, command: str, *arguments: str, seconds: float = 120) -> str:

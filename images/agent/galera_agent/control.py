@@ -9,20 +9,18 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from pymysql import MySQLError
-
 from . import command, datadir, decide, drain, sql
 from .datadir import Evidence
 from .door import Caller
 from .events import Events
 from .facts import Facts
 from .kube import ApiError
-from .lease import RENEW_SECONDS, BootstrapLease
-from .members import Action, Consent, Contact, Decision, Member, View
+from .lease import BootstrapLease
+from .members import Action, Consent, Decision, View
 from .record import Recorder
 from .settings import Settings
 from .state import State
-from .wsrep import Server, reason_of
+from .upkeep import Upkeep, myself
 
 ROUND_SECONDS = 0.3
 # What failed on this volume is tried again, in case the cause (a full disk, a wrong option) is gone.
@@ -33,8 +31,6 @@ DRAIN_SECONDS = 1.5
 QUEUE_SECONDS = 10.0
 # A volume that stays ahead of a running cluster so long, while that has nothing left to apply, has another history.
 AHEAD_SECONDS = 15.0
-# A server that lost its primary component is taken in again by Galera within this time, if it can be.
-MERGE_SECONDS = 15.0
 # After so many failed incremental state transfers in a row all data are asked for.
 MOST_FAILED_JOINS = 2
 ZERO_POSITION = "00000000-0000-0000-0000-000000000000:-1"
@@ -58,16 +54,11 @@ class Control:
         self._recorder, self._events, self._log = recorder, events, log
         self._caller: Caller | None = None
         self._caller_lock = threading.Lock()
-        self._bootstrapping = False
-        self._released = False
-        self._renewed_at = float("-inf")
+        self._upkeep = Upkeep(settings, state, facts, lease, recorder, events, log)
         self._failed_at: float | None = None
         self._queueing_since: float | None = None
         self._joining, self._failed_joins = False, 0
-        self._outside_since: float | None = None
         self._ahead_since: float | None = None
-        self._server = Server(settings.socket)
-        self._last_problem = ""
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -102,7 +93,7 @@ class Control:
         self._forget_sql()
         self._recorder.begin()
         self._state.begin()
-        self._bootstrapping = self._released = False
+        self._upkeep.begin()
         self._queueing_since = self._ahead_since = None
         try:
             if not self._await_volume(caller):
@@ -162,7 +153,7 @@ class Control:
             try:
                 again = self.round()
             except Exception as error:
-                self._problem(f"this round failed: {type(error).__name__}: {error}")
+                self._upkeep.problem(f"this round failed: {type(error).__name__}: {error}")
                 again = False
             if not again:
                 stop.wait(ROUND_SECONDS)
@@ -177,17 +168,18 @@ class Control:
             return False
         if caller is not None:
             return self._decide(caller)
-        self._upkeep()
+        if self._upkeep.look():
+            self._joining, self._failed_joins = False, 0
         return False
 
     def _decide(self, caller: Caller) -> bool:
         snapshot = self._state.now
-        me = replace(self._me(snapshot.evidence), stopped=True)
+        me = replace(myself(self._settings, snapshot.evidence), stopped=True)
         # With the Lease in hand nothing that was read before counts.
         view = self._facts.view(me, fresh=self._lease.held)
         decision = decide.decide(view)
         if self._lease.held and decision.action not in (Action.CLAIM, Action.BOOTSTRAP):
-            self._quietly(self._lease.give_back)
+            self._upkeep.quietly(self._lease.give_back)
         if decision.action is Action.JOIN and (why := self._hold_back(view)):
             self._state.set("waiting", f"{why}, then {decision.reason}")
             return False
@@ -202,7 +194,7 @@ class Control:
         if decision.action in (Action.WAIT, Action.REFUSE):
             phase = "waiting" if decision.action is Action.WAIT else "refused"
             self._state.set(phase, decision.reason, decision.offer)
-            self._quietly(lambda: self._note_ahead(decision.ahead))
+            self._upkeep.quietly(lambda: self._note_ahead(decision.ahead))
             self._try_again(caller)
         elif decision.action is Action.CLAIM:
             self._state.set("waiting", decision.reason)
@@ -243,7 +235,7 @@ class Control:
         if decision.consent is not None and not self._on_record(functools.partial(self._use, decision.consent)):
             return
         datadir.allow_bootstrap(self._settings.datadir)
-        self._bootstrapping, self._renewed_at = True, time.monotonic()
+        self._upkeep.bootstrapping()
         self._execute(caller, decision, command.arguments(self._settings, evidence.position, None))
 
     def _use(self, consent: Consent) -> None:
@@ -265,7 +257,7 @@ class Control:
             return
         if evidence.data == "empty":
             # Without the API server the entry stays, and costs no more than a question to a human.
-            self._quietly(self._recorder.forget_volume)
+            self._upkeep.quietly(self._recorder.forget_volume)
         if evidence.data in ("empty", "partial"):
             # A position without its data must not let the server ask for less than everything.
             (self._settings.datadir / "grastate.dat").unlink(missing_ok=True)
@@ -301,77 +293,6 @@ class Control:
         except ApiError as error:
             self._state.set("waiting", f"cannot take the bootstrap Lease: {error}")
             return False
-
-    def _upkeep(self) -> None:
-        """While the server starts or runs: keep the Lease until it is Primary, then record and give it back."""
-        status = self._state.now.wsrep
-        if status is None or not status.serves:
-            self._come_back()
-            if self._bootstrapping and time.monotonic() - self._renewed_at >= RENEW_SECONDS:
-                self._renewed_at = time.monotonic()
-                self._quietly(self._renew)
-            return
-        self._quietly(self._record_and_release)
-
-    def _come_back(self) -> None:
-        """Restart a server that runs outside a primary component, where nothing else brings it back."""
-        snapshot = self._state.now
-        status, age = snapshot.wsrep, self._state.age(snapshot)
-        outside = snapshot.phase == "running" and status is not None and not status.primary and status.uuid is not None
-        if not outside or status is None or age is None or age >= 1:
-            self._outside_since = None
-            return
-        self._outside_since = self._outside_since or time.monotonic()
-        me = replace(self._me(Evidence("present", status.uuid, max(status.last_committed, 0))), live=True)
-        answer = decide.comes_back(self._facts.view(me))
-        patient = time.monotonic() - self._outside_since < MERGE_SECONDS
-        if answer is None or (answer is False and patient):
-            return
-        self._outside_since = None
-        self._log("stops mariadbd, which is outside the primary component, so that it starts again and joins or elects")
-        try:
-            self._server.shut_down()
-        except (OSError, MySQLError) as error:
-            self._problem(f"cannot stop mariadbd, which is outside the primary component: {reason_of(error)}")
-        finally:
-            self._server.close()
-
-    def _me(self, evidence: Evidence) -> Member:
-        ordinal = int(self._settings.pod.rpartition("-")[2])
-        return Member(self._settings.pod, self._settings.role == "seed", ordinal, Contact.ANSWERS, evidence)
-
-    def _renew(self) -> None:
-        self._lease.read()
-        if self._lease.held:
-            self._lease.take()
-
-    def _record_and_release(self) -> None:
-        self._joining, self._failed_joins = False, 0
-        status = self._state.now.wsrep
-        if status is None:
-            return
-        problem = self._recorder.update(status)
-        if problem is not None:
-            raise ValueError(problem)
-        self._state.know(self._recorder.known)
-        if not self._released:
-            # Also after a restart of the agent, which forgets that it held the Lease.
-            self._lease.give_back()
-            self._bootstrapping, self._released = False, True
-
-    def _quietly(self, step: Callable[[], object]) -> None:
-        try:
-            step()
-        except (ApiError, ValueError) as error:
-            self._problem(str(error))
-        else:
-            self._last_problem = ""
-
-    def _problem(self, text: str) -> None:
-        """Log a problem once, not at each round."""
-        if text != self._last_problem:
-            self._log(f"problem: {text}")
-        self._last_problem = text
 
     def _forget_sql(self) -> None:
         (self._settings.rundir / INIT_SQL).unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from . import __version__
 from .datadir import Evidence
 from .members import Contact, Member, Record
 from .state import FORMAT
+from .wsrep import DONOR, SYNCED
 
 TIMEOUT = 1.0
 _FRESH_SECONDS = 1.0
@@ -88,37 +89,54 @@ def member(pod: str, seed: bool, ordinal: int, answer: Answer, absent: str = "",
         contact = Contact.ABSENT if absent else Contact.SILENT
         return Member(pod, seed, ordinal, contact, note=absent or note or answer.problem)
     status = answer.status
-    if status.get("format") != FORMAT:
+    wsrep = _wsrep(status)
+    note = f"is {status.get('phase')}: {status.get('reason', '')}"
+    serving = _serving(wsrep)
+    understood = status.get("format") == FORMAT
+    if serving is not None:
+        record = _record(status.get("record")) if understood else None
+        return Member(pod, seed, ordinal, Contact.ANSWERS, note=note, record=record, **serving)
+    if not understood:
         return Member(pod, seed, ordinal, Contact.ANSWERS, note=_other_version(status))
     phase = str(status.get("phase"))
-    wsrep, live = _wsrep(status)
-    primary = None
-    if wsrep and wsrep.get("cluster_status") == "Primary" and wsrep.get("local_state") in (2, 4):
-        primary = str(wsrep.get("cluster_state_uuid"))
+    live = wsrep is not None and wsrep.get("cluster_status") != "Primary"
     return Member(
         pod,
         seed,
         ordinal,
         Contact.ANSWERS,
         _evidence(status.get("evidence")),
-        primary,
-        int(wsrep.get("cluster_size", 0)) if wsrep and primary else 0,
         stopped=phase in _WAITING,
-        starting=phase == "starting" or (phase == "running" and primary is None and not live),
+        starting=phase == "starting" or (phase == "running" and not live),
         live=live,
-        caught_up=bool(wsrep and primary and wsrep.get("local_state") == 4 and wsrep.get("local_recv_queue") == 0),
+        note=note,
         record=_record(status.get("record")),
-        note=f"is {phase}: {status.get('reason', '')}",
     )
 
 
-def _wsrep(status: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, bool]:
-    """The fresh wsrep status of an answer, and whether that server runs outside a primary component."""
+def _wsrep(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The fresh wsrep status of an answer."""
     wsrep, age = status.get("wsrep"), status.get("age_seconds")
     fresh = isinstance(age, (int, float)) and age < _FRESH_SECONDS
-    if status.get("phase") != "running" or not isinstance(wsrep, Mapping) or not fresh:
-        return None, False
-    return wsrep, wsrep.get("cluster_status") != "Primary"
+    return wsrep if status.get("phase") == "running" and isinstance(wsrep, Mapping) and fresh else None
+
+
+def _serving(wsrep: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What a member of a primary component shows: its evidence, primary, size and caught_up; None if it serves none.
+
+    These are facts of MariaDB, in fields that every format has (state.report): agents of all versions join each other.
+    """
+    if wsrep is None or wsrep.get("cluster_status") != "Primary" or wsrep.get("local_state") not in (DONOR, SYNCED):
+        return None
+    uuid, seqno, size = (wsrep.get(name) for name in ("cluster_state_uuid", "last_committed", "cluster_size"))
+    if not isinstance(uuid, str) or not isinstance(seqno, int) or not isinstance(size, int):
+        return None
+    return {
+        "evidence": Evidence("present", uuid, seqno if seqno >= 0 else None),
+        "primary": uuid,
+        "size": size,
+        "caught_up": wsrep["local_state"] == SYNCED and wsrep.get("local_recv_queue") == 0,
+    }
 
 
 def _other_version(status: Mapping[str, Any]) -> str:

@@ -1,10 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
-# Read by each bash that mariadbd starts (BASH_ENV). The donor's side of the state transfer sends a first small stream,
-# sleeps ten seconds in the hope that the joiner listens again by then, and sends the data. Here that sleep, and only
-# that one, is left out, and what it was to bring about is waited for instead: each stream ends when the joiner has
-# closed it, so that the next one cannot reach a listener that is going away, and the donor's socat tries until the
-# joiner listens ([sst] sockopt in my.cnf).
+# Read by each bash that mariadbd starts (BASH_ENV), before its script.
+
+# The script of a state transfer and all that it starts hold a lock, so that the agent and start.sh know that it goes on.
+case ${0##*/} in
+    wsrep_sst_*)
+        # Its arguments are no positional parameters yet.
+        mapfile -d '' -t galera_words <"/proc/$$/cmdline"
+        for galera_role in donor joiner; do
+            [[ " ${galera_words[*]} " = *" --role $galera_role "* ]] || continue
+            # Shared: what an earlier script has left behind must not hold this one up.
+            { exec {galera_lock}>>"$GALERA_RUNDIR/sst.$galera_role" && flock --shared "$galera_lock"; } || true
+        done
+        unset galera_words galera_role
+        ;;
+esac
+
+# The donor's side of the state transfer sends a first small stream, sleeps ten seconds in the hope that the joiner listens
+# again by then, and sends the data. Here that sleep, and only that one, is left out, and what it was to bring about is
+# waited for instead: each stream ends when the joiner has closed it, so that the next one cannot reach a listener that
+# is going away, and the donor's socat tries until the joiner listens ([sst] sockopt in my.cnf).
 if [ "${0##*/}" = wsrep_sst_mariabackup ]; then
     sleep() {
         if [ "$*" = 10 ] && [ "${WSREP_SST_OPT_ROLE:-}" = donor ]; then

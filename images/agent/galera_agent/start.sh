@@ -18,8 +18,12 @@ stopping=
 stop() {
     [ -n "$serving" ] || trap - TERM INT
     stopping=yes
-    [ -z "$child" ] || kill "$child" 2>/dev/null || true
-    [ -n "$serving" ] || exit 143
+    if [ -n "$serving" ]; then
+        end_server
+    else
+        [ -z "$child" ] || kill "$child" 2>/dev/null || true
+        exit 143
+    fi
 }
 trap stop TERM INT
 
@@ -129,12 +133,33 @@ decide() {
     done
 }
 
-# A stop is handed on, and the server has all the time that it needs to end in order.
+# Whether a state transfer fills the volume: its script holds the lock (sst_env.sh). Without flock nothing is known.
+receives() {
+    local code=0
+    [ -e "$GALERA_RUNDIR/sst.joiner" ] || return 1
+    flock --nonblock --conflict-exit-code 75 "$GALERA_RUNDIR/sst.joiner" true 2>/dev/null || code=$?
+    [ "$code" = 75 ]
+}
+
+# A stop is handed on, and the server has all the time that it needs to end in order. One that is receiving a state
+# transfer would wait for its end, and a volume that is being filled has nothing to lose: it is killed.
+end_server() {
+    [ -z "$child" ] || kill "$child" 2>/dev/null || return 0
+    while [ -n "$child" ] && kill -0 "$child" 2>/dev/null; do
+        if receives; then
+            say "mariadbd was to stop while it received a state transfer: kills it"
+            kill -KILL "$child"
+            break
+        fi
+        sleep 0.2
+    done &
+}
+
 serve() {
     serving=yes
     mariadbd "$@" <&0 &
     child=$!
-    [ -z "$stopping" ] || kill "$child"
+    [ -z "$stopping" ] || end_server
     code=0
     while wait "$child" || code=$?; kill -0 "$child" 2>/dev/null; do code=0; done
     child='' serving=''

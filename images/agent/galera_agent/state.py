@@ -15,7 +15,7 @@ from .datadir import NOTHING_KNOWN, Evidence
 from .members import Offer, Record
 
 LIVE_SECONDS = 60.0
-# Of /status, as far as other agents decide by it: raised whenever an older agent would misread it.
+# Of the evidence in /status: raised whenever an older agent would misread it. Elections need one format, joins do not.
 FORMAT = 1
 PHASES = ("waiting", "refused", "initialising", "starting", "running", "stopped")
 
@@ -129,7 +129,11 @@ class State:
 
 
 def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[str, Any]:
-    """The content of /status."""
+    """The content of /status.
+
+    In every format there are, because agents of other versions join by them: pod, phase, age_seconds, and of wsrep
+    cluster_status, cluster_state_uuid, cluster_size, local_state, local_recv_queue and last_committed.
+    """
     evidence, record = snapshot.evidence, snapshot.record
     if snapshot.phase == "running" and snapshot.wsrep is not None:
         seqno = snapshot.wsrep.last_committed

@@ -149,6 +149,12 @@ class Server:
             cursor.execute(_QUERY)
             return parse({str(name): str(value) for name, value in cursor.fetchall()})
 
+    def desynced_by_hand(self) -> bool:
+        """Whether somebody has set wsrep_desync. Raises as poll does."""
+        with self._cursor() as cursor:
+            cursor.execute("SELECT @@GLOBAL.wsrep_desync")
+            return bool(cursor.fetchone()[0])
+
     def shut_down(self) -> None:
         """Stop the server in order, by the protocol's command: outside a primary component it takes no statement.
 

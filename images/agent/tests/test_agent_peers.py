@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from galera_agent import __version__, web
 from galera_agent.datadir import Evidence
-from galera_agent.members import Contact, Member, Record
+from galera_agent.decide import decide
+from galera_agent.members import Action, Contact, Member, Record, View
 from galera_agent.peers import Answer, Peers, ask, member
-from galera_agent.state import FORMAT, State
+from galera_agent.state import FORMAT, Snapshot, State, report
 from galera_agent.wsrep import parse
 
 A = "aaaaaaaa-0000-4000-8000-00000000000a"
@@ -21,14 +22,20 @@ PRESENT = {"data": "present", "uuid": A, "seqno": 7}
 
 
 def status(phase: str, evidence: Any = None, age: float | None = None, **wsrep: Any) -> dict[str, Any]:
-    said = {"cluster_status": "Primary", "local_state": 4, "cluster_state_uuid": A, "cluster_size": 3, **wsrep}
+    said = {
+        "cluster_status": "Primary",
+        "local_state": 4,
+        "cluster_state_uuid": A,
+        "cluster_size": 3,
+        "last_committed": 7,
+    }
     return {
         "pod": "n-1",
         "phase": phase,
         "format": FORMAT,
         "reason": "so",
         "evidence": evidence if evidence is not None else {"data": "unknown", "uuid": None, "seqno": None},
-        "wsrep": said if age is not None else None,
+        "wsrep": {**said, **wsrep} if age is not None else None,
         "age_seconds": age,
     }
 
@@ -114,8 +121,19 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-@pytest.mark.parametrize("theirs", [None, 0, FORMAT + 1, str(FORMAT)])
-@pytest.mark.parametrize("said", [status("waiting", PRESENT), status("running", PRESENT, 0.2)])
+OTHER_FORMATS = [None, 0, FORMAT + 1, str(FORMAT)]
+
+
+@pytest.mark.parametrize("theirs", OTHER_FORMATS)
+@pytest.mark.parametrize(
+    "said",
+    [
+        status("waiting", PRESENT),
+        status("running", PRESENT, 0.2, cluster_status="non-Primary"),
+        status("running", PRESENT, 0.2, local_state=1),
+        status("running", PRESENT, 1.0),
+    ],
+)
 def test_evidence_of_another_version_is_none_and_names_the_versions(said: dict[str, Any], theirs: object) -> None:
     found = judge({**said, "agent_version": "9.9.9", "format": theirs})
     assert (found.contact, found.evidence.data, found.primary, found.stopped) == (
@@ -126,6 +144,58 @@ def test_evidence_of_another_version_is_none_and_names_the_versions(said: dict[s
     )
     assert "its agent 9.9.9 gives evidence in format" in found.note
     assert f"this agent {__version__} understands format {FORMAT}" in found.note
+
+
+# What every version of the agent says of a server that serves: a field that is taken out or renamed stops upgrades.
+SERVES: dict[str, Any] = {
+    "pod": "n-1",
+    "phase": "running",
+    "age_seconds": 0.2,
+    "wsrep": {
+        "cluster_status": "Primary",
+        "cluster_state_uuid": A,
+        "cluster_size": 3,
+        "local_state": 4,
+        "local_recv_queue": 0,
+        "last_committed": 7,
+    },
+}
+
+
+@pytest.mark.parametrize("theirs", OTHER_FORMATS)
+def test_a_member_that_serves_is_joined_whatever_its_agents_version(theirs: object) -> None:
+    new = {"evidence": ["of", "another", "format"], "record": {"uuid": A, "given_up": {}}}
+    found = judge({**SERVES, **new, "format": theirs})
+    assert (found.primary, found.size, found.evidence, found.caught_up) == (A, 3, Evidence("present", A, 7), True)
+    assert found.record is None, "a record of another format was believed"
+    me = Member("n-0", False, 0, Contact.ANSWERS, Evidence("present", A, 5), stopped=True)
+    decision = decide(View(me, (found,), 2))
+    assert (decision.action, decision.via) == (Action.JOIN, ("n-1",))
+
+
+@pytest.mark.parametrize("theirs", OTHER_FORMATS)
+def test_an_election_waits_for_a_member_of_another_version(theirs: object) -> None:
+    older = judge({**status("waiting", PRESENT), "agent_version": "0.9.0", "format": theirs})
+    me = Member("n-0", False, 0, Contact.ANSWERS, Evidence("present", A, 9), stopped=True)
+    decision = decide(View(me, (older,), 2, record=Record(A)))
+    assert decision.action is Action.WAIT
+    assert "n-1 (its agent 0.9.0 gives evidence in format" in decision.reason
+
+
+@pytest.mark.parametrize("missing", ["cluster_state_uuid", "last_committed", "cluster_size"])
+def test_a_member_that_does_not_say_what_it_serves_is_not_joined(missing: str) -> None:
+    wsrep = {name: value for name, value in SERVES["wsrep"].items() if name != missing}
+    assert judge({**SERVES, "format": FORMAT, "wsrep": wsrep}).primary is None
+
+
+def test_a_report_has_what_every_format_has() -> None:
+    rows = {f"wsrep_{name}": str(value) for name, value in SERVES["wsrep"].items()}
+    snapshot = Snapshot("running", wsrep=parse({**rows, "wsrep_connected": "ON"}))
+    found = report(snapshot, 0.2, "n-1", "node")
+    assert {name: found[name] for name in ("pod", "phase", "age_seconds")} == {
+        name: SERVES[name] for name in ("pod", "phase", "age_seconds")
+    }
+    assert SERVES["wsrep"].items() <= found["wsrep"].items()
 
 
 @pytest.mark.parametrize(

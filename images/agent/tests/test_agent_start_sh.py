@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
+import select
 import shutil
 import signal
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 from galera_agent import __main__ as program
 from galera_agent import door
+from galera_agent.transfer import Role, running
 
 SCRIPTS = Path(program.__file__).parent
 SOCAT = """
@@ -31,9 +34,12 @@ import os, signal, sys
 if "--wsrep-recover" in sys.argv:
     print("2026-11-21  7:07:18 0 [Note] WSREP: Recovered position: uuid:7", file=sys.stderr)
     sys.exit(int(os.environ.get("RECOVER_EXIT", "0")))
+run, slow = "--run" in sys.argv, "--slow" in sys.argv
+if run:
+    signal.signal(signal.SIGTERM, (lambda *_: None) if slow else (lambda *_: sys.exit(0)))
+    signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0))
 print("\\n".join(["started", os.environ["BASH_ENV"], *sys.argv[1:]]), flush=True)
-if "--run" in sys.argv:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+while run:
     signal.pause()
 """
 INSTALL_DB = """
@@ -322,6 +328,85 @@ def test_a_stop_is_handed_on_and_the_server_ends_in_order(stage: Stage) -> None:
     stage.process.send_signal(signal.SIGTERM)
     assert stage.process.wait(timeout=20) == 0
     assert stage.requests.empty()
+
+
+SST = "#!/usr/bin/env bash\nset -ue\necho runs\ncat &\nwait\n"
+
+
+@contextlib.contextmanager
+def transfer(stage: Stage, role: str) -> Iterator[subprocess.Popen[str]]:
+    """A script of a state transfer, started as the server does it; it runs until its input ends."""
+    (stage.root / "bin/wsrep_sst_any").write_text(SST.replace("cat &", "cat <&0 &"))
+    (stage.root / "bin/wsrep_sst_any").chmod(0o755)
+    env = {**stage.env, "BASH_ENV": str(stage.root / "run/sst_env.sh")}
+    command = ["sh", "-c", f"wsrep_sst_any --role '{role}' --address 'a b'"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as script:
+        assert script.stdout is not None
+        if not select.select([script.stdout], [], [], 20)[0]:
+            os.killpg(script.pid, signal.SIGKILL)
+            pytest.fail("it does not get its lock")
+        assert script.stdout.readline() == "runs\n"
+        yield script
+
+
+@pytest.mark.parametrize(("role", "other"), [("donor", "joiner"), ("joiner", "donor")])
+def test_a_transfer_is_known_as_long_as_anything_of_it_runs(stage: Stage, role: Role, other: Role) -> None:
+    rundir = stage.root / "run"
+    assert running(rundir, role) is None
+    with transfer(stage, role) as script:
+        assert (running(rundir, role), running(rundir, other)) == (True, None)
+        with transfer(stage, role) as second:
+            second.communicate("")
+        assert running(rundir, role) is True
+        # The script is killed, what it has started goes on.
+        script.kill()
+        script.wait()
+        assert running(rundir, role) is True
+        assert script.stdin is not None
+        script.stdin.close()
+        subprocess.run(["flock", str(rundir / f"sst.{role}"), "true"], check=True, timeout=20)
+    assert running(rundir, role) is False
+
+
+def test_a_server_that_receives_a_state_transfer_is_killed_by_a_stop(stage: Stage) -> None:
+    """It would wait for the end of the transfer, which nobody needs."""
+    stage.listen()
+    with transfer(stage, "joiner") as script:
+        stage.start()
+        stage.asked()[2].answer(["exec", "--slow", "--run"])
+        _server(stage)
+        assert stage.process is not None
+        stage.process.send_signal(signal.SIGTERM)
+        assert stage.process.wait(timeout=20) == 128 + signal.SIGKILL
+        script.communicate("")
+
+
+def test_a_server_that_has_received_its_data_ends_in_order(stage: Stage) -> None:
+    """Also one that gives them to another; the end of the server is held up until its transfers were looked at."""
+    os.mkfifo(stage.root / "looks")
+    looks = os.open(stage.root / "looks", os.O_RDWR)
+    wrapper = f'#!/bin/sh\necho "$4" >{stage.root}/looks\nexec {shutil.which("flock")} "$@"\n'
+    with transfer(stage, "joiner") as script:
+        script.communicate("")
+    with transfer(stage, "donor") as script:
+        (stage.root / "bin/flock").write_text(wrapper)
+        (stage.root / "bin/flock").chmod(0o755)
+        stage.listen()
+        stage.start()
+        stage.asked()[2].answer(["exec", "--slow", "--run"])
+        pid = _server(stage)
+        assert stage.process is not None
+        stage.process.send_signal(signal.SIGTERM)
+        for _ in range(2):
+            # The second look comes after what followed the first one.
+            assert select.select([looks], [], [], 20)[0], "the server was killed before"
+            assert os.read(looks, 4096).decode() == f"{stage.root}/run/sst.joiner\n"
+        os.kill(pid, signal.SIGUSR1)
+        (stage.root / "bin/flock").unlink()
+        assert stage.process.wait(timeout=20) == 0
+        script.communicate("")
+    os.close(looks)
 
 
 def test_draining_without_an_agent_holds_nothing_up(stage: Stage) -> None:

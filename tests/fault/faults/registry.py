@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from fault.faults import machines, network, pods, processes, services, volumes
+from fault.faults import disks, machines, network, pods, processes, services, volumes
 from fault.world import Fault
 
-FAULTS: dict[str, Fault] = {
-    fault.name: fault() for module in (processes, pods, network, machines, volumes, services) for fault in module.FAULTS
-}
+_MODULES = (processes, pods, network, machines, volumes, disks, services)
+FAULTS: dict[str, Fault] = {fault.name: fault() for module in _MODULES for fault in module.FAULTS}
 
 
 def describe() -> str:

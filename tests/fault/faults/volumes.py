@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Volumes and disks: emptied, full, a temporary directory without space; state transfers that are cut off."""
+"""Volumes: emptied, a temporary directory without space; state transfers that are cut off."""
 
 from __future__ import annotations
 
@@ -98,16 +98,15 @@ class EmptyVolume(Fault):
 
 
 class InterruptTransfer(Fault):
-    """A full state transfer cut off after a share of its bytes: joiner killed, donor killed, or the network cut."""
+    """A full state transfer cut off after a share of its bytes: joiner or donor killed, joiner or all cut off."""
 
     name = "interrupt_transfer"
     rate = "200mbit"
 
     def variants(self, size: int) -> list[Params]:
-        """Ten points, three ways."""
-        return [
-            {"percent": percent, "who": who} for percent in range(5, 100, 10) for who in ("joiner", "donor", "network")
-        ]
+        """Ten points, four ways."""
+        ways = ("joiner", "donor", "network", "everyone")
+        return [{"percent": percent, "who": who} for percent in range(5, 100, 10) for who in ways]
 
     def impossible(self, world: World) -> str | None:
         """Needs volumes that are directories, to empty one and to see it grow."""
@@ -139,6 +138,11 @@ class InterruptTransfer(Fault):
         if who == "network":
             set_rules(world, {joiner: drop_both(*(pods[pod].ip for pod in donors))})
             time.sleep(15)
+        if who == "everyone":
+            # Nobody can write: the donor comes back to the same position, and has no transfer any more.
+            ips = {name: pod.ip for name, pod in pods.items()}
+            set_rules(world, {name: drop_both(*(ips[peer] for peer in ips if peer != name)) for name in ips})
+            time.sleep(4)
         return []
 
     def heal(self, world: World, params: Params) -> None:
@@ -147,45 +151,6 @@ class InterruptTransfer(Fault):
         for pod in world.cluster.pods():
             world.hands.at(pod, "shape", "none")
         world.signal(world.cluster.pods(), "agent", "CONT")
-
-
-class DataFull(Fault):
-    """Not a byte left in the volume of a node for a while."""
-
-    name = "data_full"
-
-    def variants(self, size: int) -> list[Params]:
-        """The writer's, another's."""
-        return [{"nodes": [node], "seconds": 30} for node in ("writer", "other")]
-
-    def impossible(self, world: World) -> str | None:
-        """Needs volumes that are file systems of their own, or others would be hurt."""
-        if reason := hidden(world):
-            return reason
-        for name, pod in world.cluster.pods().items():
-            volume = str(world.cluster.volume(name))
-            try:
-                found = world.hands.on(
-                    pod.node, "host", "findmnt", "--noheadings", "--output", "SOURCE", "--mountpoint", volume
-                )
-            except KubeError:
-                return f"the volume of {name} shares its file system with others: {volume} on {pod.node} is no mount"
-            if not found:
-                return f"the volume of {name} shares its file system with others"
-        return None
-
-    def inject(self, world: World, params: Params) -> Injected:
-        """Fill, wait."""
-        pods = world.resolve(params["nodes"])
-        for pod in pods:
-            world.hands.on(world.machine(pod), "fill", str(world.cluster.volume(pod)))
-        time.sleep(params["seconds"])
-        return Injected(pods)
-
-    def heal(self, world: World, params: Params) -> None:
-        """Give the space back."""
-        for pod in world.cluster.nodes:
-            world.hands.on(world.homes[pod], "unfill", str(world.cluster.volume(pod)))
 
 
 class TempFull(Fault):
@@ -218,4 +183,4 @@ class TempFull(Fault):
             world.hands.at(pod, "release", "/tmp")
 
 
-FAULTS = (EmptyVolume, InterruptTransfer, DataFull, TempFull)
+FAULTS = (EmptyVolume, InterruptTransfer, TempFull)

@@ -18,7 +18,6 @@ usage: hand.py COMMAND ARGUMENTS   (JSON or plain text on standard output, exit 
     until_size PATH BYTES SECONDS COMMAND ...      wait until a path has grown to so many bytes, then do one of these
     squeeze POD_UID PATH SIZE                      a full tmpfs over a directory of the mariadb container
     release POD_UID PATH                           take it away
-    fill PATH                                      fill the file system of a path, if it is one of its own; unfill PATH
 """
 
 from __future__ import annotations
@@ -217,28 +216,6 @@ def release(uid: str, path: str) -> str:
     return ""
 
 
-def fill(path: str) -> str:
-    """Fill the file system of a volume to its last block, unless others use it too."""
-    root = Path("/proc/1/root" + path)
-    if root.stat().st_dev == root.parent.stat().st_dev:
-        raise HandError(f"{path} is no file system of its own, so others would be hurt")
-    with (root / BALLAST).open("wb") as file:
-        block = bytes(1 << 16)
-        while True:
-            try:
-                file.write(block)
-                file.flush()
-            except OSError:
-                break
-    return json.dumps({"bytes": (root / BALLAST).stat().st_size})
-
-
-def unfill(path: str) -> str:
-    """Give the space back."""
-    Path("/proc/1/root" + path, BALLAST).unlink(missing_ok=True)
-    return ""
-
-
 def detach(seconds: str, *command: str) -> str:
     """Run a command after a while in a session of its own, so that it needs neither caller nor API server."""
     script = 'sleep "$1"; shift; exec "$@"'
@@ -280,8 +257,6 @@ def act(command: str, *arguments: str) -> str:
         "wait_until": wait_until,
         "squeeze": squeeze,
         "release": release,
-        "fill": fill,
-        "unfill": unfill,
     }
     return str(commands[command](*arguments))
 

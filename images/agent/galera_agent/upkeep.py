@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""While a server starts or runs: the Lease until it is Primary, the record from then on, and the cures of a server.
+
+A cure is a restart in place: the start script asks again, and the server joins or takes part in an election.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from pymysql import MySQLError
+
+from . import decide, transfer
+from .datadir import Evidence
+from .events import Events
+from .facts import Facts
+from .kube import ApiError
+from .lease import RENEW_SECONDS, BootstrapLease
+from .members import Contact, Member
+from .record import Recorder
+from .settings import Settings
+from .state import State
+from .wsrep import DONOR, Server, Status, reason_of
+
+# A server that lost its primary component is taken in again by Galera within this time, if it can be.
+MERGE_SECONDS = 15.0
+# Much longer than a donor needs between two steps of a state transfer, and before and after it.
+IDLE_DONOR_SECONDS = 10.0
+
+
+class Upkeep:
+    """Looks after the server of one pod, in the thread of the rounds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        facts: Facts,
+        lease: BootstrapLease,
+        recorder: Recorder,
+        events: Events,
+        log: Callable[[str], None],
+    ) -> None:
+        self._settings, self._state, self._facts, self._lease = settings, state, facts, lease
+        self._recorder, self._events, self._log = recorder, events, log
+        self._server = Server(settings.socket)
+        self._bootstrapping = self._released = False
+        self._renewed_at = float("-inf")
+        self._outside_since: float | None = None
+        self._idle_since: float | None = None
+        self._stopped = False
+        self._problems: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """The database container has started: what was known of its last server is history."""
+        self._bootstrapping = self._released = self._stopped = False
+        self._outside_since = self._idle_since = None
+
+    def bootstrapping(self) -> None:
+        """The server was told to bootstrap: the Lease is renewed until it is Primary."""
+        self._bootstrapping, self._renewed_at = True, time.monotonic()
+
+    def look(self) -> bool:
+        """One round; returns whether the server is in the primary component and serves."""
+        status = self._state.now.wsrep
+        if status is not None and status.serves:
+            self._outside_since = None
+            self.quietly(lambda: self._record_and_release(status))
+            self._free_donor()
+            return True
+        self._idle_since = None
+        self._come_back()
+        if self._bootstrapping and time.monotonic() - self._renewed_at >= RENEW_SECONDS:
+            self._renewed_at = time.monotonic()
+            self.quietly(self._renew)
+        return False
+
+    def quietly(self, step: Callable[[], object]) -> None:
+        """Do a step that the next round repeats; that it failed is logged."""
+        try:
+            step()
+        except (ApiError, ValueError) as error:
+            self.problem(str(error))
+        else:
+            self._problems.pop("step", None)
+
+    def problem(self, text: str, topic: str = "step") -> None:
+        """Log a problem once, not at each round."""
+        if text != self._problems.get(topic):
+            self._log(f"problem: {text}")
+        self._problems[topic] = text
+
+    # --- Lease and record -------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        self._lease.read()
+        if self._lease.held:
+            self._lease.take()
+
+    def _record_and_release(self, status: Status) -> None:
+        problem = self._recorder.update(status)
+        if problem is not None:
+            raise ValueError(problem)
+        self._state.know(self._recorder.known)
+        if not self._released:
+            # Also after a restart of the agent, which forgets that it held the Lease.
+            self._lease.give_back()
+            self._bootstrapping, self._released = False, True
+
+    # --- cures ------------------------------------------------------------------------------------------------------
+
+    def _come_back(self) -> None:
+        """Restart a server that runs outside a primary component, where nothing else brings it back."""
+        status = self._fresh()
+        if status is None or status.primary or status.uuid is None:
+            self._outside_since = None
+            return
+        self._outside_since = self._outside_since or time.monotonic()
+        evidence = Evidence("present", status.uuid, max(status.last_committed, 0))
+        answer = decide.comes_back(self._facts.view(replace(myself(self._settings, evidence), live=True)))
+        patient = time.monotonic() - self._outside_since < MERGE_SECONDS
+        if answer is None or (answer is False and patient):
+            return
+        self._restart("it is outside the primary component, and joins or elects when it starts again")
+        self._outside_since = None
+
+    def _free_donor(self) -> None:
+        """Restart a donor that Galera keeps as donor for ever.
+
+        The group had split when the script of its state transfer ended: Galera took no note of the end, and gave the
+        server its old state back when the group was one again. No statement ends that: wsrep_desync counts up and down
+        beside it. Such a server has wsrep_ready off. One that a human or a backup desynced has not, unless its group
+        has split since: wsrep_desync tells. A transfer that goes on holds a lock.
+        """
+        status = self._fresh()
+        kept = status is not None and status.local_state == DONOR and not status.ready
+        if not kept or transfer.running(self._settings.rundir, "donor") is not False:
+            self._idle_since = None
+            self._problems.pop("cure", None)
+            return
+        self._idle_since = self._idle_since or time.monotonic()
+        if time.monotonic() - self._idle_since < IDLE_DONOR_SECONDS:
+            return
+        self._idle_since = None
+        try:
+            by_hand = self._server.desynced_by_hand()
+        except (OSError, MySQLError) as error:
+            self._server.close()
+            self.problem(f"cannot ask whether wsrep_desync is on: {reason_of(error)}", "cure")
+            return
+        if by_hand:
+            self.problem("the server stays Donor/Desynced and serves nobody, because wsrep_desync is on", "cure")
+            return
+        self._restart(
+            f"it has stayed Donor/Desynced for {IDLE_DONOR_SECONDS:g} s without a state transfer, because the group "
+            f"had split when that ended: it serves nobody and can be no donor"
+        )
+
+    def _fresh(self) -> Status | None:
+        """What the running server said less than a second ago; None where it said nothing."""
+        snapshot = self._state.now
+        age = self._state.age(snapshot)
+        return snapshot.wsrep if snapshot.phase == "running" and age is not None and age < 1 else None
+
+    def _restart(self, why: str) -> None:
+        """Stop the server in order, once: the start script starts it again."""
+        if self._stopped:
+            return
+        self._log(f"stops mariadbd, which starts again: {why}")
+        if (uid := self._facts.pod_uid()) is not None:
+            self._events.say("GaleraRestarted", "Warning", f"mariadbd is stopped and starts again: {why}", uid)
+        try:
+            self._server.shut_down()
+            self._stopped = True
+        except (OSError, MySQLError) as error:
+            self.problem(f"cannot stop mariadbd: {reason_of(error)}", "cure")
+        finally:
+            self._server.close()
+
+
+def myself(settings: Settings, evidence: Evidence) -> Member:
+    """This pod as a member, with what it holds."""
+    ordinal = int(settings.pod.rpartition("-")[2])
+    return Member(settings.pod, settings.role == "seed", ordinal, Contact.ANSWERS, evidence)
