@@ -33,7 +33,7 @@ FOLDERS = {
     "coreos": "coreos",
     "demo": "local",
     **{name: f"fleet/{name}" for name in ("orders", "billing", "sessions")},
-    **{name: f"variations/{name}" for name in ("bare", "local", "one", "five")},
+    **{name: f"variations/{name}" for name in ("bare", "local", "one", "s3", "five")},
 }
 Document = dict[str, Any]
 

@@ -11,6 +11,7 @@ from ansible_collections.stateful.galera.plugins.plugin_utils import _convert, _
 _FILTERS: tuple[Callable[..., Any], ...] = (
     _convert.as_bool,
     _convert.as_dict,
+    _convert.as_duration,
     _convert.as_int,
     _convert.as_list,
     _convert.cpu_millis,

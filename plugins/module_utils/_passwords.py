@@ -20,6 +20,7 @@ VARIABLES = {
     "user-password": "galera_mysql_password",
     "xtrabackup-password": "galera_xtrabackup_password",
 }
+BACKUP_KEYS = frozenset({"access-key-id", "secret-access-key", "age-identity"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,9 @@ def plan(
     """
     live: dict[str, str] = dict((secret or {}).get("data") or {})
     wanted = {key: base64.b64encode(value.encode()).decode() for key, value in given.items() if value}
-    differing = [key for key in sorted(wanted) if live.get(key) and live[key] != wanted[key]]
+    # keys of backups are no passwords of the database: they may change at any time
+    kept = [key for key in sorted(wanted) if key not in BACKUP_KEYS]
+    differing = [key for key in kept if live.get(key) and live[key] != wanted[key]]
     problems = [_differs(key, where) for key in differing] if lives else []
     missing = [key for key in keys if not live.get(key) and key not in wanted]
     if lives and ROOT in missing:

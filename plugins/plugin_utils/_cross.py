@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.stateful.galera.plugins.plugin_utils import _backups
 from ansible_collections.stateful.galera.plugins.plugin_utils._convert import show
 from ansible_collections.stateful.galera.plugins.plugin_utils._volumes import (
     ISCSI_PARTS,
@@ -126,10 +127,12 @@ def backup_volumes(values: Values) -> list[str]:
             "galera_cluster_backup_storage_class is given beside galera_cluster_backup_nfs_server, but backups must "
             "go to one place: leave one out."
         )
-    if values.get("galera_cluster_backup_enabled") and not (server or path or storage_class):
+    bucket = values.get("galera_cluster_backup_s3_bucket")
+    if values.get("galera_cluster_backup_enabled") and not (server or path or storage_class or bucket):
         found.append(
             "galera_cluster_backup_enabled is true, but galera_cluster_backup_nfs_server with "
-            "galera_cluster_backup_path, or galera_cluster_backup_storage_class, must say where backups go."
+            "galera_cluster_backup_path, galera_cluster_backup_storage_class or galera_cluster_backup_s3_bucket must "
+            "say where backups go."
         )
     return found
 
@@ -171,6 +174,7 @@ CHECKS: tuple[Callable[[Values], list[str]], ...] = (
     iscsi_distinct,
     local_complete,
     backup_volumes,
+    *_backups.CHECKS,
     external_access,
     priority_class,
 )
@@ -179,7 +183,7 @@ CHECKS: tuple[Callable[[Values], list[str]], ...] = (
 def warnings(values: Values) -> list[str]:
     """Return what works but is seldom meant, one line each."""
     size = values.get("galera_cluster_size", 3)
-    found = []
+    found = _backups.warnings(values)
     if size < 3:
         found.append(
             f"galera_cluster_size is {size}: a cluster of fewer than 3 nodes stops serving when one node is lost."

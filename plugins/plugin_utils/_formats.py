@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.stateful.galera.plugins.plugin_utils import _convert
+from ansible_collections.stateful.galera.plugins.plugin_utils import _convert, _cron
 
 # The name is also wsrep_cluster_name: nodes of a group whose name has more characters never find each other. Those that
 # Kubernetes derives from it, <name>-galera-seed-volume-claim the longest, stay below their limit of 63.
@@ -87,6 +87,48 @@ def _duration(value: Any) -> int:
     return seconds
 
 
+def _within(low: int, high: int) -> Callable[[Any], int]:
+    """Return what reads a time of so many seconds."""
+
+    def read(value: Any) -> int:
+        seconds = _convert.as_duration(value)
+        if not low <= seconds <= high:
+            raise ValueError(value)
+        return seconds
+
+    return read
+
+
+def _binlog_interval(value: Any) -> int | None:
+    """Return the seconds of a time from a second to an hour, None for none."""
+    return None if value == "none" else _within(1, 3600)(value)
+
+
+def _schedule(value: Any) -> str:
+    """Return a cron expression."""
+    found = _convert.as_str(value)
+    if not _cron.is_cron(found):
+        raise ValueError(value)
+    return found
+
+
+def _bandwidth(value: Any) -> int:
+    """Return the bytes a second."""
+    found = _convert.memory_bytes(_convert.as_str(value))
+    if found < 65536:
+        raise ValueError(value)
+    return found
+
+
+def _certificates(value: Any) -> str:
+    """Return the text of certificates."""
+    found = _convert.as_str(value)
+    pattern = r"(?:-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+"
+    if re.fullmatch(pattern, found.strip()) is None:
+        raise ValueError("no certificates")
+    return found
+
+
 def _directory(value: Any) -> str:
     """Return an absolute path other than / that does not climb."""
     path = _convert.as_str(value)
@@ -146,6 +188,14 @@ _IMAGE_FORMAT = text(_IMAGE, "an image reference with its tag, such as registry.
 _PASSWORD = text(r"[^\x00-\x1f\x7f]{1,256}", "text of one line with at most 256 characters")
 _NODE = text(_SUBDOMAIN, "the name of a Kubernetes node (a-z, 0-9, - and .)")
 _ONE_LINE = text(r"[^\x00-\x1f\x7f]+", "text of one line")
+_SCHEDULE = Format("a cron expression of five fields in UTC, such as 0 1 * * *", _schedule)
+_BUCKET = text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of a bucket (3 to 63 of a-z, 0-9, . and -)")
+_PREFIX = text(
+    r"[A-Za-z0-9][A-Za-z0-9._=-]*(/[A-Za-z0-9][A-Za-z0-9._=-]*)*",
+    "names of letters, digits, . _ = and - with / between them",
+)
+_GTID = text(r"[0-9]+-[0-9]+-[0-9]+", "a GTID, such as 1-1-4711")
+_ONE_NAME = text(_SUBDOMAIN, "the name of a Kubernetes object (a-z, 0-9, - and .)")
 _DIRECTORY = Format("an absolute path without .., such as /data/galera", _directory)
 
 FORMATS: dict[str, Format] = {
@@ -185,6 +235,30 @@ FORMATS: dict[str, Format] = {
     "galera_cluster_backup_incremental_interval": Format(
         "a time with its unit (m, h or d), such as 60m or 1h, and at least 1m", _duration
     ),
+    "galera_cluster_backup_schedule": _SCHEDULE,
+    "galera_cluster_backup_max_chain": number(1, 1000, "a whole number of increments"),
+    "galera_cluster_backup_retention_keep_last": number(1, 10000, "a whole number of backups"),
+    "galera_cluster_backup_binlog_interval": Format(
+        "a time with its unit from 1s to 1h, such as 30s, or none", _binlog_interval
+    ),
+    "galera_cluster_backup_verify_schedule": _SCHEDULE,
+    "galera_cluster_backup_deadline": Format(
+        "a time with its unit (m, h or d) from 1m to 7d, such as 6h", _within(60, 604800)
+    ),
+    "galera_cluster_backup_bandwidth": Format("an amount a second with its unit, such as 50Mi, from 64Ki", _bandwidth),
+    "galera_cluster_backup_secret": _ONE_NAME,
+    "galera_cluster_backup_age_identity": text(r"AGE-SECRET-KEY-1[0-9A-Z]+", "an age identity, AGE-SECRET-KEY-1..."),
+    "galera_cluster_backup_s3_bucket": _BUCKET,
+    "galera_cluster_backup_s3_prefix": _PREFIX,
+    "galera_cluster_backup_s3_endpoint": text(
+        r"https?://[^/\s?#@]+/?", "https://host[:port] or http://host[:port], without a path"
+    ),
+    "galera_cluster_backup_s3_region": text(r"[a-z0-9-]+", "the name of a region, such as eu-central-1"),
+    "galera_cluster_backup_s3_ca": Format("certificates in PEM (-----BEGIN CERTIFICATE-----...)", _certificates),
+    "galera_cluster_backup_s3_sse_kms_key": text(r"\S+", "the id of a key"),
+    "galera_cluster_backup_s3_object_lock_days": number(1, 36500, "a whole number of days"),
+    "galera_cluster_backup_s3_access_key_id": text(r"[\x21-\x7e]{1,256}", "text of one line without blanks"),
+    "galera_cluster_backup_s3_secret_access_key": text(r"[\x21-\x7e]{1,256}", "text of one line without blanks"),
     "galera_cluster_backup_user": text(
         r"[A-Za-z0-9_.@$-]{1,80}", "a user name of at most 80 letters, digits, _ . @ $ and -"
     ),
@@ -205,6 +279,24 @@ FORMATS: dict[str, Format] = {
     # The range is that of another variable, so it is checked with both
     "galera_cluster_nodeport": Format("a port in galera_cluster_nodeport_range", _convert.as_int),
     "galera_cluster_nodeport_range": Format("two ports with - between them, such as 30000-32767", _port_range),
+    "galera_restore_backup": text(
+        r"[A-Za-z0-9][A-Za-z0-9._:+-]*", "latest or the name of a full backup, as backup_info lists them"
+    ),
+    "galera_restore_increment": text(
+        r"[A-Za-z0-9][A-Za-z0-9._:+-]*", "latest, none or the name of an increment, as backup_info lists them"
+    ),
+    "galera_restore_id": _ONE_LINE,
+    "galera_restore_time": text(
+        r"latest|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:[0-9]{2})",
+        "latest, or a time with its zone, such as 2026-11-21T14:30:00Z or 2026-11-21T15:30:00+01:00",
+    ),
+    "galera_restore_gtid": _GTID,
+    "galera_restore_before_gtid": _GTID,
+    "galera_restore_s3_bucket": _BUCKET,
+    "galera_restore_s3_prefix": _PREFIX,
+    "galera_restore_claim": _ONE_NAME,
+    "galera_restore_confirm": _ONE_LINE,
+    "galera_backup_verify": text(r"[A-Za-z0-9][A-Za-z0-9-]*", "latest or the name of a backup"),
     "galera_teardown_confirm": _ONE_LINE,
     "galera_purge_volumes_confirm": _ONE_LINE,
     "galera_recover_confirm": _ONE_LINE,

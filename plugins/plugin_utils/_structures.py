@@ -188,6 +188,35 @@ def check_provider_options(name: str, value: Mapping[str, Any]) -> list[str]:
     return found
 
 
+_RULE = ("all_days", "alternate_until_days", "weekly_until_days")
+
+
+def check_rule(name: str, value: Mapping[str, Any]) -> list[str]:
+    """Check a rule of retention: three ages in days, each at least the one before."""
+    found = [f"{name}.{key} is not known: allowed are {', '.join(_RULE)}." for key in value if key not in _RULE]
+    if not value:
+        return []
+    found += [f"{name}.{key} is missing: all of {', '.join(_RULE)} must be given." for key in _RULE if key not in value]
+    ages = [value[key] for key in _RULE if key in value]
+    wrong = [
+        problem(f"{name}.{key}", value[key], "a whole number of days from 1 to 36500")
+        for key in _RULE
+        if key in value and (not isinstance(value[key], int) or not 1 <= value[key] <= 36500 or value[key] is True)
+    ]
+    if not found and not wrong and ages != sorted(ages):
+        wrong = [problem(name, value, "of ages that grow: all_days, then alternate_until_days, then weekly_until_days")]
+    return found + wrong
+
+
+def check_recipients(name: str, value: list[Any]) -> list[str]:
+    """Check a list of public keys of age."""
+    return [
+        problem(f"{name}[{index}]", item, "a recipient of age, age1 and 58 more characters")
+        for index, item in enumerate(value)
+        if not isinstance(item, str) or re.fullmatch("age1[a-z0-9]{58}", item) is None
+    ]
+
+
 @dataclass(frozen=True)
 class Structure:
     """allowed completes "must be ..."; check takes the variable and its value and returns one line a problem."""
@@ -225,6 +254,15 @@ STRUCTURES: dict[str, Structure] = {
     "galera_cluster_external_lb_annotations": _ANNOTATIONS,
     "galera_cluster_external_source_ranges": Structure(
         'a list of networks in CIDR notation, such as ["10.0.0.0/8"]', check_networks
+    ),
+    "galera_cluster_service_account_annotations": _ANNOTATIONS,
+    "galera_cluster_backup_retention_rule": Structure(
+        'a dictionary of three ages in days, such as {"all_days": 7, "alternate_until_days": 30, '
+        '"weekly_until_days": 365}',
+        check_rule,
+    ),
+    "galera_cluster_backup_encryption_recipients": Structure(
+        'a list of recipients of age, such as ["age1..."]', check_recipients
     ),
     "galera_cluster_mycnf": Structure('a dictionary of options, such as {"max_connections": 500}', check_mycnf),
     "galera_cluster_provider_options": Structure(

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backups of a real cluster to a real S3 server, its leader killed in the middle, and restores to every point."""
+"""Backups of clusters that site made, to a real S3 server; restores to every point, to a new cluster, and in place."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from tools import ROOT, kubectl, remove_namespaces, run
+from tools import changed, kubectl, remove_namespaces, run
 
 NAMESPACE = "e2e-backup"
+NEW_NAMESPACE = "e2e-backup-new"
 AGENT = "localhost/stateful-galera/agent:1.0.0"
 GATEWAY = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stateful-galera/bin/versitygw"
 AGENT_BACKUP = ("python3", "-m", "galera_agent", "backup")
@@ -29,7 +30,15 @@ galera_cluster_backup_agent_image={AGENT}
 galera_cluster_pod_security_enabled=true
 galera_cluster_volume_size=1Gi
 galera_cluster_resources={{"requests": {{"cpu": "50m", "memory": "256Mi"}}, "limits": {{"memory": "768Mi"}}}}
-galera_cluster_mycnf={{"log_bin": "binlog", "log_slave_updates": "1", "wsrep_gtid_mode": "1", "wsrep_gtid_domain_id": "1", "sync_binlog": "1"}}
+galera_cluster_agent_resources={{"requests": {{"cpu": "10m", "memory": "64Mi"}}, "limits": {{"memory": "512Mi"}}}}
+galera_cluster_backup_schedule="0 0 1 1 *"
+galera_cluster_backup_deadline=10m
+galera_cluster_backup_binlog_interval=6s
+galera_cluster_backup_s3_bucket=backups
+galera_cluster_backup_s3_prefix=bak
+galera_cluster_backup_s3_endpoint="http://s3.{NAMESPACE}:7070"
+galera_cluster_backup_s3_region=us-east-1
+galera_cluster_backup_secret=backup-keys
 galera_mysql_root_password="r00t"
 galera_mysql_database=shop
 galera_mysql_user=app
@@ -37,41 +46,22 @@ galera_mysql_password=app
 
 [template_target]
 localhost
-"""  # noqa: E501 - an INI value is one line
-SETTINGS: dict[str, Any] = {
-    "format": 1,
-    "cluster": "bak",
-    "namespace": NAMESPACE,
-    "size": 3,
-    "volume": None,
-    "s3": {
-        "bucket": "backups",
-        "prefix": "bak",
-        "endpoint": "http://s3:7070",
-        "region": "us-east-1",
-        "ca": None,
-        "path_style": True,
-        "sse": None,
-        "kms_key": None,
-        "object_lock": None,
-    },
-    "schedule": "0 0 1 1 *",
-    "incremental_interval_seconds": None,
-    "max_chain": 24,
-    "deadline_seconds": 600,
-    "retention": {"days": None, "keep_last": None, "rule": None},
-    "binlog_interval_seconds": 6,
-    "verify_schedule": None,
-    "zstd_level": 1,
-    "bandwidth_bytes": None,
-}
+"""
+# Another name, namespace, size and password, and a prefix of its own
+NEW_INVENTORY = (
+    INVENTORY.replace("name=bak", "name=new")
+    .replace(f"namespace={NAMESPACE}", f"namespace={NEW_NAMESPACE}")
+    .replace("size=3", "size=1")
+    .replace("prefix=bak", "prefix=new")
+    .replace("r00t", "other")
+)
 MOUNTS = [
     {"name": "backup-settings", "mountPath": "/etc/galera/backup", "readOnly": True},
     {"name": "backup-secret", "mountPath": "/etc/galera/backup-secret", "readOnly": True},
 ]
 VOLUMES = [
     {"name": "backup-settings", "configMap": {"name": "bak-galera-backup"}},
-    {"name": "backup-secret", "secret": {"secretName": "bak-backup", "defaultMode": 288}},
+    {"name": "backup-secret", "secret": {"secretName": "backup-keys", "defaultMode": 288}},
 ]
 SECURITY = {
     "runAsNonRoot": True,
@@ -212,8 +202,8 @@ def archived(gtid: str) -> None:
     until(f"the archive of {gtid}", lambda: (published().get("archive") or {}).get("last", 0) >= sequence, 120)
 
 
-def make_store() -> None:
-    """An S3 server with an empty bucket, and an age key; both before the cluster, which mounts the key."""
+def make_store() -> dict[str, str]:
+    """An S3 server with an empty bucket; returns its keys and an age key, as the Secret of backups has them."""
     apply(
         pod("s3", [{"name": "data", "mountPath": "/data"}], [{"name": "data", "emptyDir": {}}]),
         {
@@ -228,65 +218,66 @@ def make_store() -> None:
     access = f"--access {KEYS['access-key-id']} --secret {KEYS['secret-access-key']}"
     serve = f"/data/versitygw {access} --port :7070 posix --sidecar /data/meta /data/root"
     script = f"mkdir -p /data/root/backups /data/meta; nohup {serve} >/data/log 2>&1 </dev/null & age-keygen 2>&-"
-    identity = do("exec", "s3", "--", "bash", "-c", script)
-    (recipient,) = [line.split()[-1] for line in identity.splitlines() if "public key" in line]
-    secret = {**KEYS, "age-identity": identity}
-    apply(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bak-backup"}, "stringData": secret},
-        settings(recipients=[recipient]),
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bak-galera-backup-state"}},
-    )
+    return {**KEYS, "age-identity": do("exec", "s3", "--", "bash", "-c", script)}
 
 
-def settings(**changes: Any) -> dict[str, Any]:
-    data = {"backup.json": json.dumps(SETTINGS | changes)}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bak-galera-backup"}, "data": data}
+def inventory(folder: Path, name: str, text: str, keys: dict[str, str]) -> str:
+    """Make a namespace with the Secret, and the inventory of a cluster in it; returns the inventory's path."""
+    (recipient,) = [line.split()[-1] for line in keys["age-identity"].splitlines() if "public key" in line]
+    namespace = NAMESPACE if name == "bak" else NEW_NAMESPACE
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "backup-keys"}, "stringData": keys}
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(secret))
+    path = folder / name / "galera.conf"
+    path.parent.mkdir()
+    recipients = f'galera_cluster_backup_encryption_recipients=["{recipient}"]'
+    path.write_text(text.replace("[template_target]", f"{recipients}\n\n[template_target]"))
+    return str(path)
 
 
-def documents(folder: Path, name: str) -> list[dict[str, Any]]:
-    """The rendered objects of a file, with what backups need."""
-    found = [one for one in yaml.safe_load_all((folder / f"galera-3-{name}.yml").read_text()) if one]
-    for one in found:
-        if one["kind"] == "Role":
-            names = ["bak-galera-backup-state"]
-            lease = ["bak-galera-backup"]
-            group = "coordination.k8s.io"
-            one["rules"] += [
-                {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names, "verbs": ["get", "patch"]},
-                {"apiGroups": [group], "resources": ["leases"], "resourceNames": lease, "verbs": ["get", "update"]},
-            ]
-        if one["kind"] == "StatefulSet" and one["metadata"]["name"] == "bak-galera":
-            spec = one["spec"]["template"]["spec"]
-            (agent,) = [container for container in spec["initContainers"] if container["name"] == "agent"]
-            agent["volumeMounts"] += MOUNTS
-            agent["resources"] = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
-            spec["volumes"] += VOLUMES
-    return found
+def play(path: str, playbook: str, **variables: str) -> str:
+    """Run a playbook; returns its output."""
+    given = [word for item in variables.items() for word in ("-e", "=".join(item))]
+    return run("ansible-playbook", "-i", path, f"stateful.galera.{playbook}", *given)
+
+
+def refused(path: str, playbook: str, **variables: str) -> str:
+    """Run a playbook that fails; returns its output on one line."""
+    with pytest.raises(AssertionError) as caught:
+        play(path, playbook, **variables)
+    return " ".join(str(caught.value).split())
+
+
+def new_sql(statement: str) -> str:
+    """SQL on the node of the new cluster."""
+    client = ["env", "MYSQL_PWD=other", "mariadb", "-N", "-h", "127.0.0.1", "-u", "root"]
+    command = ["-n", NEW_NAMESPACE, "exec", "-i", "new-galera-0", "-c", "mariadb", "--", *client]
+    return kubectl(*command, stdin=statement).replace("\n", ",").strip(",")
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Three nodes with a row, a store, and a pod in which to restore."""
+def inventories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Two namespaces, a store for both, and the inventory of a cluster in each; paths by name of the cluster."""
     folder = tmp_path_factory.mktemp("backup")
-    (folder / "galera.conf").write_text(INVENTORY)
-    run("ansible-playbook", "-i", str(folder / "galera.conf"), "stateful.galera.render", cwd=ROOT)
-    remove_namespaces(NAMESPACE)
+    remove_namespaces(NAMESPACE, NEW_NAMESPACE)
     try:
-        kubectl("apply", "-f", str(folder / "galera-3-namespace.yml"))
-        make_store()
-        places = [{"name": name, "mountPath": f"/{name}"} for name in ("temp", "target")]
-        volumes = VOLUMES + [{"name": one["name"], "emptyDir": {}} for one in places]
-        apply(pod("restore", [*MOUNTS, *places], volumes))
-        for name in ("volumes", "seed"):
-            apply(*documents(folder, name))
-        do("rollout", "status", "statefulset/bak-galera-seed", "--timeout=180s")
-        apply(*documents(folder, "nodes"))
-        do("rollout", "status", "statefulset/bak-galera", "--timeout=300s")
-        do("delete", "-f", str(folder / "galera-3-seed.yml"), "--wait")
-        sql("CREATE TABLE shop.orders (id INT PRIMARY KEY)")
-        yield
+        for name in (NAMESPACE, NEW_NAMESPACE):
+            kubectl("create", "namespace", name)
+        keys = make_store()
+        texts = {"bak": INVENTORY, "new": NEW_INVENTORY}
+        yield {name: inventory(folder, name, text, keys) for name, text in texts.items()}
     finally:
-        remove_namespaces(NAMESPACE)
+        remove_namespaces(NAMESPACE, NEW_NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def cluster(inventories: dict[str, str]) -> None:
+    """Three nodes with a table, and a pod in which to restore."""
+    play(inventories["bak"], "site")
+    places = [{"name": name, "mountPath": f"/{name}"} for name in ("temp", "target")]
+    volumes = VOLUMES + [{"name": one["name"], "emptyDir": {}} for one in places]
+    apply(pod("restore", [*MOUNTS, *places], volumes))
+    sql("CREATE TABLE shop.orders (id INT PRIMARY KEY)")
+    do("wait", "--for=condition=Ready", "pod/restore", "--timeout=120s")
 
 
 @pytest.fixture(scope="module")
@@ -361,3 +352,50 @@ def test_a_damaged_backup_is_found_before_there_are_data(chain: dict[str, str]) 
     assert do("exec", "restore", "--", "ls", "-A", "/target").strip() == ""
     do("exec", "-i", "s3", "--", "python3", "-", found, stdin=FLIP)
     assert restored(SOURCE_BACKUP=chain["second"]) == "1,2,3"
+
+
+def test_the_playbooks_take_list_and_verify_backups(chain: dict[str, str], inventories: dict[str, str]) -> None:
+    path = inventories["bak"]
+    before = {one["name"] for one in target()["backups"]}
+    assert changed(play(path, "backup", galera_backup_kind="full")) == 1
+    (made,) = {one["name"] for one in target()["backups"]} - before
+    assert f"{made} passed" in " ".join(play(path, "backup_verify", galera_backup_verify=made).split())
+    for source in ("false", "true"):
+        listed = play(path, "backup_info", galera_backup_info_job=source)
+        assert all(name in listed for name in (*before, made))
+        assert "any time from" in listed
+    assert re.search(rf"{made} .* 1 +yes ", play(path, "backup_info", galera_backup_info_job="true"))
+    assert changed(play(path, "site")) == 0
+
+
+def test_what_cannot_be_restored_is_refused(chain: dict[str, str], inventories: dict[str, str]) -> None:
+    source = {"galera_restore_s3_prefix": "bak"}
+    text = refused(inventories["new"], "restore", **source, galera_restore_backup="20200101T000000Z-full")
+    assert "20200101T000000Z-full" in text
+    text = refused(inventories["new"], "restore", **source, galera_restore_time="2000-01-01T00:00:00Z")
+    assert "the nearest that can be restored are" in text
+    text = refused(inventories["bak"], "restore", galera_restore_backup=chain["full"])
+    assert "cluster bak has data (a record, data-bak-galera-0" in text
+    assert "Nothing was changed" in text
+
+
+def test_a_new_cluster_is_restored_and_then_once_more_in_place(
+    chain: dict[str, str], inventories: dict[str, str]
+) -> None:
+    path, rows = inventories["new"], "SELECT id FROM shop.orders ORDER BY id"
+    source = {"galera_restore_s3_prefix": "bak", "galera_restore_backup": chain["full"]}
+    first = {**source, "galera_restore_increment": "none"}
+    play(path, "restore", **first)
+    assert new_sql(rows) == "1"
+    assert changed(play(path, "restore", **first)) == 0
+
+    in_place = {**source, "galera_restore_increment": chain["second"], "galera_restore_confirm": "new"}
+    play(path, "restore", **in_place)
+    assert new_sql(rows) == "1,2,3"
+    assert changed(play(path, "restore", **in_place)) == 0
+    look = ["-n", NEW_NAMESPACE, "exec", "new-galera-0", "-c", "mariadb", "--", "ls", "/var/lib/mysql"]
+    assert "data.before-" in kubectl(*look)
+    # the store goes on with the restored cluster
+    play(path, "backup", galera_backup_kind="full")
+    assert changed(play(path, "restore_release", galera_restore_confirm="new")) == 1
+    assert kubectl(*look).split() == ["data"]

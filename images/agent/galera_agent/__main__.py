@@ -10,10 +10,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import __version__, door, kube, purge, web, wsrep
+from . import __version__, aside, door, kube, purge, web, wsrep
 from .backup import service
 from .control import Control
 from .events import Events
@@ -36,6 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("run", help="serve health and status, and decide how the server starts")
     wipe = commands.add_parser("purge", help="wipe a volume that no server uses")
     wipe.add_argument("volume", type=Path, help="where the volume is mounted")
+    keep = commands.add_parser("aside", help="keep the data of a volume beside their place, for a restore")
+    keep.add_argument("volume", type=Path, help="where the volume is mounted")
+    keep.add_argument("identity", help="of the restore")
+    keep.add_argument("--check", action="store_true", help="only look whether there is room")
+    drop = commands.add_parser("release", help="delete what was set aside")
+    drop.add_argument("volume", type=Path, help="where the volume is mounted")
     commands.add_parser("restore", help="restore a backup into an empty volume")
     words = list(sys.argv[1:] if argv is None else argv)
     backup = commands.add_parser("backup", help="take, archive, list, verify backups")
@@ -48,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     if arguments.command == "purge":
         return purge_volume(arguments.volume)
+    if arguments.command == "aside":
+        return report(lambda: aside.set_aside(arguments.volume, arguments.identity, check=arguments.check))
+    if arguments.command == "release":
+        return report(lambda: aside.release(arguments.volume))
     if arguments.command == "restore":
         from . import restore
 
@@ -93,6 +103,19 @@ def purge_volume(volume: Path, message: Path = TERMINATION_MESSAGE) -> int:
     log(f"deleted from {volume}: {', '.join(names) or 'nothing, it was empty'}")
     if message.exists():
         message.write_text(", ".join(names)[:1024] or "nothing", encoding="utf-8")
+    return 0
+
+
+def report(work: Callable[[], str]) -> int:
+    """Do the work on a volume and say what was done; returns the exit code, 2 where trying again changes nothing."""
+    try:
+        log(work())
+    except (purge.InUseError, aside.NoRoomError) as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

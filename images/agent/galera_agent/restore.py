@@ -251,7 +251,8 @@ def _finished(plan: Plan, source: Source) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         raise Refused(f"{plan.data} is not empty, it holds {_some(names)}; nothing was changed") from None
     if same:
-        return f"{_titles(source)} was restored already, at {marker.get('time')}; nothing was changed"
+        at, uuid = marker.get("time"), marker.get("cluster")
+        return f"{_titles(source)} was restored already, at {at}, as the new cluster {uuid}; nothing was changed"
     raise Refused(
         f"{plan.data} is not empty, it holds the restored {there}, not {_titles(source)}; nothing was changed"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from backup_samples import CONTENT, OTHER_UUID, OWNER, at, full, increment, put_backup, verification
-from galera_agent.backup.catalog import Catalog, ChainError, Owner, OwnerError, check_owner, claim, read
+from galera_agent.backup.catalog import Catalog, ChainError, Owner, OwnerError, adopt, check_owner, claim, read
 from galera_agent.backup.cleanup import prune, sweep
 from galera_agent.backup.manifest import verification_key
 from galera_agent.backup.store import LockedError
@@ -210,3 +210,15 @@ def test_interrupted_prune_is_finished_by_sweep(store: VolumeStore, monkeypatch:
         assert sweep(store, OWNER, found, NOW, older_than, in_use).removed == []
     assert sweep(store, OWNER, found, NOW, timedelta(hours=8)).removed == [INC2.name]
     assert read(store).incomplete == ()
+
+
+def test_a_restored_cluster_goes_on_with_its_store(store: VolumeStore) -> None:
+    restored = replace(OWNER, uuid=OTHER_UUID)
+    with pytest.raises(OwnerError):
+        check_owner(store, restored)
+    assert adopt(store, restored) == f"it was that of uuid {OWNER.uuid}, and is that of {OTHER_UUID} now"
+    check_owner(store, restored)
+    assert adopt(store, restored) == "it is this cluster's already"
+    with pytest.raises(OwnerError, match="belongs to cluster"):
+        adopt(store, replace(restored, namespace="elsewhere"))
+    assert names(read(store)) == [FULL.name, INC1.name, INC2.name]

@@ -22,9 +22,10 @@ EXPECTED: dict[str, tuple[set[int], set[str]]] = {
     "bare": ({3, 5}, set()),
     "local": ({3}, {NAMESPACE, BACKUP, NODE_PORT}),
     "one": ({1}, {NAMESPACE, BACKUP}),
+    "s3": ({3, 5}, {NAMESPACE, BACKUP}),
     "five": ({3, 5}, {NAMESPACE}),
 }
-PASSWORDS = {"pks": "Fender2000", "coreos": "Fender2000", "one": "0123456789"}
+PASSWORDS = {"pks": "Fender2000", "coreos": "Fender2000", "one": "0123456789", "s3": "Fender2001"}
 
 
 def _expected(cluster: str) -> set[str]:

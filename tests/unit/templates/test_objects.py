@@ -8,6 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from galera_agent.backup import settings
 from rendering import Document, Manifests
 
 COMMON = {"app.kubernetes.io/part-of": "galera", "app.kubernetes.io/managed-by": "stateful.galera"}
@@ -25,10 +26,15 @@ CLUSTERS = {
     "bare": ("default", "volumes"),
     "local": ("db", "volumes"),
     "one": ("db", "volumes"),
+    "s3": ("db", "volumes"),
     "five": ("db", "volumes"),
 }
 FOLDER = {name: "coreos" if name == "tier1" else name for name in CLUSTERS}
-SIZES = {3: ["pks", "tier1", "demo", "orders", "bare", "local", "five"], 5: ["pks", "orders", "five"], 1: ["one"]}
+SIZES = {
+    3: ["pks", "tier1", "demo", "orders", "bare", "local", "s3", "five"],
+    5: ["pks", "orders", "s3", "five"],
+    1: ["one"],
+}
 SETS = [(name, size) for size, names in SIZES.items() for name in names]
 
 
@@ -91,6 +97,8 @@ def test_all_objects_of_a_cluster(clusters: dict[str, Manifests]) -> None:
         "ConfigMap tier1-galera-config",
         "ConfigMap tier1-galera-state",
         "ConfigMap tier1-galera-haproxy",
+        "ConfigMap tier1-galera-backup",
+        "ConfigMap tier1-galera-backup-state",
         "Service tier1-galera-nodes",
         "Service tier1-galera-haproxy",
         "Service tier1-galera-external-access",
@@ -102,6 +110,7 @@ def test_all_objects_of_a_cluster(clusters: dict[str, Manifests]) -> None:
         "Deployment tier1-galera-haproxy",
         "PodDisruptionBudget tier1-galera",
         "PodDisruptionBudget tier1-galera-haproxy",
+        "CronJob tier1-galera-backup-verify",
         "Job tier1-galera-restore-job",
         "Job purge-tier1-galera-seed",
         *(f"Job purge-data-tier1-galera-{ordinal}" for ordinal in range(3)),
@@ -246,7 +255,9 @@ def test_settings_that_keep_acknowledged_writes(name: str, size: int, clusters: 
     assert "gcache.recover=yes" in found["wsrep_provider_options"]
     assert "pc.recovery=no" in found["wsrep_provider_options"], "only the agent decides who bootstraps"
     # 0: a node that is not in the primary component answers nobody; it is so unless it is set
-    assert {"wsrep_notify_cmd", "wsrep_dirty_reads", "sync_binlog"} & set(found) == set()
+    assert {"wsrep_notify_cmd", "wsrep_dirty_reads"} & set(found) == set()
+    # what is acknowledged must be in the binary log, if there is one
+    assert found.get("sync_binlog") == ("1" if "log_bin" in found else None)
 
 
 def test_settings_follow_from_the_resources_and_the_inventory(clusters: dict[str, Manifests]) -> None:
@@ -259,7 +270,7 @@ def test_settings_follow_from_the_resources_and_the_inventory(clusters: dict[str
 
 
 @pytest.mark.parametrize(("folder", "size"), [("pks", 3), ("pks", 5), ("coreos", 3), ("local", 3), ("one", 1)])
-def test_nodes_backup_differs_by_the_backup_volume_alone(
+def test_nodes_backup_differs_by_the_volume_and_its_settings_alone(
     folder: str, size: int, clusters: dict[str, Manifests]
 ) -> None:
     name = "tier1" if folder == "coreos" else folder
@@ -268,7 +279,10 @@ def test_nodes_backup_differs_by_the_backup_volume_alone(
     (pod,) = [each["spec"]["template"]["spec"] for each in with_backup if each["kind"] == "StatefulSet"]
     claim = {"claimName": f"{name}-galera-backup-volume-claim"}
     pod["volumes"].remove({"name": "backup", "persistentVolumeClaim": claim})
-    pod["initContainers"][0]["volumeMounts"].remove({"name": "backup", "mountPath": "/backups"})
+    pod["volumes"].remove({"name": "backup-settings", "configMap": {"name": f"{name}-galera-backup"}})
+    mounts = pod["initContainers"][0]["volumeMounts"]
+    mounts.remove({"name": "backup", "mountPath": "/backups"})
+    mounts.remove({"name": "backup-settings", "mountPath": "/etc/galera/backup", "readOnly": True})
     assert with_backup == without
 
 
@@ -334,10 +348,64 @@ def test_agents_may_do_no_more_than_they_do(clusters: dict[str, Manifests]) -> N
     rules = clusters["pks"].one("galera-3-vsphere-volumes.yml", "Role")["rules"]
     found = {(rule["resources"][0], *rule["verbs"]): rule.get("resourceNames") for rule in rules}
     assert found == {
-        ("configmaps", "get", "patch"): ["pks-galera-state"],
+        ("configmaps", "get", "patch"): ["pks-galera-state", "pks-galera-backup-state"],
         ("statefulsets", "get"): ["pks-galera", "pks-galera-seed"],
         ("pods", "get", "list"): None,
         ("leases", "create"): None,
-        ("leases", "get", "update"): ["pks-galera-bootstrap"],
+        ("leases", "get", "update"): ["pks-galera-bootstrap", "pks-galera-backup"],
         ("events", "create"): None,
     }
+
+
+def test_the_agent_reads_the_settings_of_backups(clusters: dict[str, Manifests]) -> None:
+    """Each rendered backup.json passes the agent's own check."""
+    seen = set()
+    for name, manifests in clusters.items():
+        for document in _documents(manifests):
+            if document["kind"] == "ConfigMap" and "backup.json" in document.get("data", {}):
+                found = settings.from_json(document["data"]["backup.json"])
+                assert found.cluster == document["metadata"]["labels"]["app.kubernetes.io/instance"]
+                seen.add(name)
+    assert seen == {"pks", "coreos", "local", "one", "s3"}
+
+
+def test_a_bucket_with_everything(clusters: dict[str, Manifests]) -> None:
+    document = clusters["s3"].one("galera-3-volumes.yml", "ConfigMap", "s3-galera-backup")
+    found = settings.from_json(document["data"]["backup.json"])
+    assert (found.volume, found.incremental_interval_seconds, found.bandwidth_bytes) == (None, 3600, 50 << 20)
+    assert found.retention.thinning == settings.Thinning(7, 30, 365)
+    place = found.s3
+    assert place is not None
+    assert (place.prefix, place.path_style, str(place.ca)) == ("db/s3", True, "/etc/galera/backup/s3-ca.crt")
+    assert (place.sse, place.kms_key, place.object_lock) == (
+        "aws:kms",
+        "alias/backups",
+        settings.ObjectLock("GOVERNANCE", 7),
+    )
+    assert "BEGIN CERTIFICATE" in document["data"]["s3-ca.crt"]
+    # the nodes get no private key
+    (volume,) = [
+        each
+        for each in _nodes(clusters["s3"], 3, "nodes-backup")["spec"]["template"]["spec"]["volumes"]
+        if each["name"] == "backup-keys"
+    ]
+    assert [item["key"] for item in volume["secret"]["items"]] == ["access-key-id", "secret-access-key"]
+
+
+def test_a_restore_of_another_clusters_backups_reads_its_prefix(clusters: dict[str, Manifests]) -> None:
+    file = "galera-3-restore-job.yml"
+    document = clusters["s3"].one(file, "ConfigMap", "s3-galera-restore")
+    place = settings.from_json(document["data"]["backup.json"]).s3
+    assert place is not None
+    assert place.prefix == "db/other"
+    pod = clusters["s3"].one(file, "Job")["spec"]["template"]["spec"]
+    assert {"name": "settings", "configMap": {"name": "s3-galera-restore"}} in pod["volumes"]
+    env = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
+    assert (env["SOURCE_BACKUP"], env["SOURCE_TIME"]) == ("latest", "2026-11-21T15:30:00+01:00")
+
+
+@pytest.mark.parametrize(("name", "suspended"), [("s3", False), ("local", True)])
+def test_verification_runs_by_the_schedule_of_the_inventory(
+    name: str, suspended: bool, clusters: dict[str, Manifests]
+) -> None:
+    assert clusters[name].one("galera-3-volumes.yml", "CronJob")["spec"]["suspend"] is suspended

@@ -14,7 +14,7 @@ from rendering import ROOT
 TEMPLATES = sorted((ROOT / "templates").iterdir())
 NORMALISED = set(yaml.safe_load((ROOT / "roles" / "galera" / "vars" / "main.yml").read_text()))
 # What is given with each call of the template
-GIVEN = {"server.yml.j2": {"__galera_role"}}
+GIVEN = {f"{name}.yml.j2": {"__galera_role"} for name in ("server", "backup_job", "aside_job")}
 
 
 @pytest.fixture(params=TEMPLATES, ids=lambda path: path.name)

@@ -203,6 +203,25 @@ def claim(store: Store, mine: Owner) -> None:
     check_owner(store, mine)
 
 
+def adopt(store: Store, mine: Owner) -> str:
+    """Go on with a store after a restore in place: the cluster of the same name has another uuid now.
+
+    Returns what was done. Raises OwnerError where the store is that of another name or namespace.
+    """
+    owner, problems = _owner(store)
+    if problems:
+        raise OwnerError(f"{store.label}: {problems[0]}")
+    if owner is None:
+        claim(store, mine)
+        return "it was empty, and is this cluster's now"
+    if (owner.cluster, owner.namespace) != (mine.cluster, mine.namespace):
+        raise OwnerError(f"{store.label} belongs to {owner}; only its own cluster can go on with it")
+    if owner.uuid == mine.uuid:
+        return "it is this cluster's already"
+    store.put(OWNER, mine.to_json())
+    return f"it was that of uuid {owner.uuid}, and is that of {mine.uuid} now"
+
+
 def _check_link(child: Manifest, parent: Manifest) -> None:
     """Raise ChainError unless the child is an increment of this very parent."""
     differences = (

@@ -59,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands.add_parser("archive", help="close the binary log and archive what the targets lack")
     commands.add_parser("list", help="print what the targets hold, and what can be restored")
     commands.add_parser("expire", help="print what would expire; deletes nothing")
+    adopt = commands.add_parser("adopt", help="go on with the targets as another Galera cluster of the same name")
+    adopt.add_argument("--uuid", required=True, help="of the cluster that was restored")
     check = commands.add_parser("verify", help="restore a backup into a throw-away server and check its tables")
     check.add_argument("name", nargs="?", default="latest", help="a backup's name; latest by default")
     check.add_argument("--work", type=Path, default=Path("/temp"), help="an empty place with room for the data")
@@ -74,6 +76,7 @@ def command(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         "archive": _archive,
         "list": _list,
         "expire": _expire,
+        "adopt": _adopt,
         "verify": _verify,
     }
     try:
@@ -172,6 +175,13 @@ def _expire(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         for store in open_stores(found)
     }
     return {"state": "succeeded", "message": "nothing was deleted", "decisions": decisions}
+
+
+def _adopt(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
+    found = settings.load()
+    owner = Owner(found.cluster, found.namespace, arguments.uuid, datetime.now(UTC))
+    done = [f"{store.label}: {catalog.adopt(store, owner)}" for store in open_stores(found)]
+    return {"state": "succeeded", "message": "; ".join(done)}
 
 
 def _verify(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:

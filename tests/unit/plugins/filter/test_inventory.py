@@ -14,6 +14,7 @@ CALLS: list[tuple[str, tuple[Any, ...], Any]] = [
     ("as_bool", ("yes",), True),
     ("as_int", ("3",), 3),
     ("as_dict", ('{"a": 1}',), {"a": 1}),
+    ("as_duration", ("60m",), 3600),
     ("as_list", ("a, b",), ["a", "b"]),
     ("cpu_millis", ("250m",), 250),
     ("memory_bytes", ("1Ki",), 1024),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ PORT = "a port from 30000 to 32767 (galera_cluster_nodeport_range)"
 PORTAL = "a host name or an address with its port, such as 192.168.100.40:3260"
 TARGET = "the name of an iSCSI target, such as iqn.2018-04.com.example:target0 (or one that begins with eui. or naa.)"
 DIRECTORY = "an absolute path without .., such as /data/galera"
+CRON = "a cron expression of five fields in UTC, such as 0 1 * * *"
 INTERVAL = "a time with its unit (m, h or d), such as 60m or 1h, and at least 1m"
 DATABASE = "a database name of at most 64 letters, digits, _ $ and -, and none of "
 DATABASE += "information_schema, mysql, performance_schema, sys"
@@ -153,6 +155,29 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("galera_cluster_backup_incremental_interval", "hourly", '"hourly"', INTERVAL),
     ("galera_cluster_backup_incremental_interval", "0m", '"0m"', INTERVAL),
     ("galera_cluster_backup_incremental_interval", "30s", '"30s"', INTERVAL),
+    ("galera_cluster_backup_schedule", "0 1 * *", '"0 1 * *"', CRON),
+    ("galera_cluster_backup_schedule", "daily", '"daily"', CRON),
+    ("galera_cluster_backup_verify_schedule", "60 1 * * *", '"60 1 * * *"', CRON),
+    ("galera_cluster_backup_binlog_interval", "2h", '"2h"', "a time with its unit from 1s to 1h, such as 30s, or none"),
+    ("galera_cluster_backup_deadline", "30s", '"30s"', "a time with its unit (m, h or d) from 1m to 7d, such as 6h"),
+    ("galera_cluster_backup_retention_keep_last", 0, "0", "a whole number of backups from 1 to 10000"),
+    ("galera_cluster_backup_bandwidth", "1Ki", '"1Ki"', "an amount a second with its unit, such as 50Mi, from 64Ki"),
+    ("galera_cluster_backup_s3_bucket", "A_b", '"A_b"', "the name of a bucket (3 to 63 of a-z, 0-9, . and -)"),
+    (
+        "galera_cluster_backup_s3_prefix",
+        "/web/",
+        '"/web/"',
+        "names of letters, digits, . _ = and - with / between them",
+    ),
+    ("galera_cluster_backup_s3_sse", "kms", '"kms"', "one of AES256, aws:kms"),
+    ("galera_cluster_backup_s3_ca", "ca.pem", '"ca.pem"', "certificates in PEM (-----BEGIN CERTIFICATE-----...)"),
+    (
+        "galera_restore_time",
+        "2026-11-21 14:30",
+        '"2026-11-21 14:30"',
+        "latest, or a time with its zone, such as 2026-11-21T14:30:00Z or 2026-11-21T15:30:00+01:00",
+    ),
+    ("galera_restore_gtid", "4711", '"4711"', "a GTID, such as 1-1-4711"),
     ("galera_cluster_backup_user", "ro'ot", '"ro\'ot"', "a user name of at most 80 letters, digits, _ . @ $ and -"),
     ("galera_mysql_database", "my`db", '"my`db"', DATABASE),
     ("galera_mysql_database", "a/b", '"a/b"', DATABASE),
@@ -284,6 +309,47 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
         ["galera_cluster_backup_path is missing: galera_cluster_backup_nfs_server must go with it."],
     ),
     (
+        {"galera_cluster_backup_s3_prefix": "a"},
+        ["galera_cluster_backup_s3_bucket is missing: galera_cluster_backup_s3_prefix must go with it."],
+    ),
+    (
+        {"galera_restore_gtid": "1-1-1", "galera_restore_time": "latest"},
+        [
+            "galera_restore_time and galera_restore_gtid are both given, but a restore must go to one point: leave one "
+            "out."
+        ],
+    ),
+    (
+        {"galera_cluster_backup_s3_bucket": "abc", "galera_cluster_backup_s3_access_key_id": "a"},
+        [
+            "galera_cluster_backup_s3_secret_access_key is missing: galera_cluster_backup_s3_access_key_id must go "
+            "with it."
+        ],
+    ),
+    (
+        {"galera_cluster_backup_secret": "keys", "galera_cluster_backup_age_identity": "AGE-SECRET-KEY-1A"},
+        [
+            "galera_cluster_backup_secret is given beside galera_cluster_backup_age_identity, but the keys must come "
+            "from one place: leave one out."
+        ],
+    ),
+    (
+        {"galera_cluster_backup_s3_bucket": "abc", "galera_cluster_mycnf": {"log-bin": "OFF"}},
+        [
+            'galera_cluster_mycnf.log_bin is "OFF", but must be on while binary logs are archived '
+            "(galera_cluster_backup_binlog_interval=none ends that)."
+        ],
+    ),
+    (
+        {"galera_cluster_backup_retention_rule": {"all_days": 7}},
+        [
+            "galera_cluster_backup_retention_rule.alternate_until_days is missing: all of all_days, "
+            "alternate_until_days, weekly_until_days must be given.",
+            "galera_cluster_backup_retention_rule.weekly_until_days is missing: all of all_days, "
+            "alternate_until_days, weekly_until_days must be given.",
+        ],
+    ),
+    (
         {"galera_cluster_backup_path": "/backups"},
         ["galera_cluster_backup_nfs_server is missing: galera_cluster_backup_path must go with it."],
     ),
@@ -302,7 +368,8 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
         {"galera_cluster_backup_enabled": "yes"},
         [
             "galera_cluster_backup_enabled is true, but galera_cluster_backup_nfs_server with "
-            "galera_cluster_backup_path, or galera_cluster_backup_storage_class, must say where backups go."
+            "galera_cluster_backup_path, galera_cluster_backup_storage_class or galera_cluster_backup_s3_bucket must "
+            "say where backups go."
         ],
     ),
     (
@@ -374,7 +441,8 @@ def test_the_value_of_a_password_is_never_shown(name: str, value: Any, kind: str
 
 
 def test_every_password_is_marked_as_secret() -> None:
-    assert {name for name in SPEC if "password" in name} == {name for name in SPEC if SPEC[name].get("no_log")}
+    secret = re.compile("password|_access_key|age_identity")
+    assert {name for name in SPEC if secret.search(name)} == {name for name in SPEC if SPEC[name].get("no_log")}
 
 
 def test_all_problems_are_told_at_once_sorted_by_variable() -> None:

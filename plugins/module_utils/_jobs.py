@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+"""Running one Kubernetes Job to its end: what is to be done about the Job that is there, and how it ended.
+
+A Job stays when it has ended, and speaks for itself: the same Job is not run a second time, unless that is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import typing as t
+
+from ansible_collections.stateful.galera.plugins.module_utils import _apply
+from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError, shorten
+from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER
+from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
+
+if t.TYPE_CHECKING:
+    from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
+    from ansible_collections.stateful.galera.plugins.module_utils._kinds import Document, Manifest
+
+RUNNING, SUCCEEDED, FAILED = "running", "succeeded", "failed"
+_JOB, _POD = KINDS["Job"], KINDS["Pod"]
+_LOOK_SECONDS = 0.5
+_LOG_LINES = 50
+_REMOVE_SECONDS = 60.0
+_JOB_LABEL = "batch.kubernetes.io/job-name"
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """How a Job is. state: running, succeeded or failed; why: Kubernetes' words about a failure, else empty."""
+
+    state: str
+    why: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A Job that has ended well. ran: whether this call started it; log: its last lines."""
+
+    ran: bool
+    log: tuple[str, ...]
+
+
+def state_of(job: Manifest) -> State:
+    """Read the conditions of a Job."""
+    for condition in (job.get("status") or {}).get("conditions") or []:
+        if condition.get("status") != "True":
+            continue
+        if condition.get("type") == "Complete":
+            return State(SUCCEEDED)
+        if condition.get("type") == "Failed":
+            reason, message = condition.get("reason") or "", condition.get("message") or ""
+            return State(FAILED, ": ".join(filter(None, [reason, message])))
+    return State(RUNNING)
+
+
+def next_step(live: Manifest | None, wanted: Manifest, again: bool) -> str:
+    """What is to be done: create, replace, wait (it runs), nothing (it has run), or busy (another one runs).
+
+    again: whether one that ended well is run once more.
+    """
+    if live is None:
+        return "create"
+    same, state = _apply.is_settled(live, wanted, FIELD_MANAGER), state_of(live).state
+    if "deletionTimestamp" in live["metadata"]:
+        return "replace"
+    if state == RUNNING:
+        return "wait" if same else "busy"
+    return "nothing" if same and state == SUCCEEDED and not again else "replace"
+
+
+def trouble_of(pod: Manifest) -> str:
+    """Why a pod has not started, "" where it has."""
+    status = pod.get("status") or {}
+    for container in status.get("containerStatuses") or []:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return shorten(f"{waiting['reason']}: {waiting.get('message') or ''}").rstrip(": ")
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return shorten(f"{condition.get('reason')}: {condition.get('message')}")
+    return f"its pod is {status['phase']}" if status.get("phase") == "Pending" else ""
+
+
+class Runner:
+    """Runs one Job. timeout: seconds to wait for its end."""
+
+    def __init__(
+        self,
+        client: Client,
+        document: Document,
+        timeout: float,
+        clock: t.Callable[[], float] = time.monotonic,
+        sleep: t.Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client, self._document, self._timeout = client, document, timeout
+        self._clock, self._sleep = clock, sleep
+
+    def step(self, again: bool) -> str:
+        """What run would do, see next_step."""
+        return next_step(self._live(), self._document.manifest, again)
+
+    def run(self, again: bool = False, remove: bool = False) -> Ended:
+        """Start it if needed and wait for its end. Raises GaleraError where it fails, is busy or takes too long.
+
+        remove: do not leave a Job that has ended well; its pod would keep the claims that it used from being deleted.
+        """
+        end = self._clock() + self._timeout
+        step = self.step(again)
+        if step == "busy":
+            raise GaleraError(
+                f"{self._document} runs with other settings: wait for its end, or delete it. Nothing was changed."
+            )
+        if step == "replace":
+            self._remove(end)
+        if step in ("create", "replace"):
+            self._client.apply(self._document)
+        while True:
+            live = self._live()
+            if live is None:
+                raise GaleraError(f"{self._document} was deleted while it ran: run again.")
+            state = state_of(live)
+            if state.state == SUCCEEDED:
+                ended = Ended(step in ("create", "replace", "wait"), self.log())
+                if remove:
+                    self._remove(max(end, self._clock() + _REMOVE_SECONDS))
+                return ended
+            if state.state == FAILED:
+                said = shorten(" ".join(self.log()[-8:]), 1200)
+                raise GaleraError(f"{self._document} failed ({state.why}). Its last words: {said or 'none'}")
+            if self._clock() >= end:
+                raise GaleraError(
+                    f"Waited {self._timeout:g} s for {self._document}, which still runs, last seen: {self._seen()}. "
+                    "Running again goes on waiting for it."
+                )
+            self._sleep(_LOOK_SECONDS)
+
+    def log(self) -> tuple[str, ...]:
+        """The last lines of its newest pod, none where there is none."""
+        pods = self._pods()
+        if not pods:
+            return ()
+        path = f"{_POD.path(self._document.namespace, pods[-1]['metadata']['name'])}/log"
+        try:
+            text = self._client.ask("GET", path, {"tailLines": str(_LOG_LINES)}).body.decode("utf-8", "replace")
+        except ApiError:
+            return ()
+        return tuple(line for line in text.splitlines() if line.strip())
+
+    def _seen(self) -> str:
+        trouble = next((found for pod in self._pods() if (found := trouble_of(pod))), "")
+        return trouble or next(iter(self.log()[-1:]), "") or "it has no pod yet"
+
+    def _live(self) -> Manifest | None:
+        return self._client.get(_JOB, self._document.name, self._document.namespace)
+
+    def _pods(self) -> list[Manifest]:
+        selector = f"{_JOB_LABEL}={self._document.name}"
+        pods = self._client.list_all(_POD, self._document.namespace, labelSelector=selector)
+        return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+
+    def _remove(self, end: float) -> None:
+        live = self._live()
+        if live is not None:
+            self._client.delete(_JOB, live)
+        while self._live() is not None:
+            if self._clock() >= end:
+                raise GaleraError(f"Waited {self._timeout:g} s for the end of an earlier {self._document}.")
+            self._sleep(_LOOK_SECONDS)

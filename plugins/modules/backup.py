@@ -1,0 +1,182 @@
+#!/usr/bin/python
+# Copyright (c) stateful.galera maintainers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Have a backup of a Galera cluster taken now."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup
+short_description: Have a backup of a Galera cluster taken now
+version_added: 1.0.0
+description:
+  - Writes a request into the ConfigMap C(<name>-galera-backup-state), which the agent that leads the backups takes up
+    within seconds, and waits for its answer.
+  - The backup goes to all targets of the cluster, as those taken by schedule do.
+  - Tells apart whether the backup succeeded, failed (with the reason), or was not finished in time.
+  - A request that another run has made and that is still open is waited for, not replaced, if it asks for the same;
+    otherwise the module refuses. May be killed at any moment and run again.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - stateful.galera.attributes
+  - stateful.galera.attributes.actiongroup_galera
+  - stateful.galera.target
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Says in RV(message) what would be asked for, and asks nothing.
+  diff_mode:
+    support: none
+    details:
+      - A backup changes no object of the cluster.
+  idempotent:
+    support: none
+    details:
+      - Each run takes a backup.
+options:
+  kind:
+    description:
+      - What is taken. V(auto) takes an increment where one is possible, and else a full backup.
+      - V(incremental) fails where the newest backup cannot be continued.
+    type: str
+    choices: [auto, full, incremental]
+    default: auto
+  wait_timeout:
+    description:
+      - Seconds to wait at most. The backup goes on when they are over; running the module again waits for it.
+    type: int
+    default: 3600
+seealso:
+  - module: stateful.galera.backup_info
+  - module: stateful.galera.restore
+author:
+  - stateful.galera maintainers (@stateful)
+"""
+
+EXAMPLES = r"""
+- name: Take a full backup before an upgrade
+  stateful.galera.backup:
+    name: tier1
+    namespace: web
+    kind: full
+  register: before_upgrade
+"""
+
+RETURN = r"""
+backup:
+  description: Name of the backup; empty in check mode.
+  type: str
+  returned: success
+  sample: 20261121T132300Z-full
+message:
+  description: What was done, in one sentence.
+  type: str
+  returned: success
+  sample: "20261121T132300Z-full (it was asked for): 412.5 MiB in 31 s"
+"""
+
+import json
+import time
+import typing as t
+import uuid
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stateful.galera.plugins.module_utils import _backups
+from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER, Client
+from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
+from ansible_collections.stateful.galera.plugins.module_utils._observe import Names
+
+BACKUP_SPEC: dict[str, t.Any] = {
+    "kind": {"type": "str", "choices": ["auto", "full", "incremental"], "default": "auto"},
+    "wait_timeout": {"type": "int", "default": 3600},
+}
+_LOOK_SECONDS = 1.0
+_MAP = KINDS["ConfigMap"]
+
+
+def read_state(client: Client, names: Names) -> dict[str, t.Any]:
+    """The ConfigMap. Raises GaleraError where there is none."""
+    found = client.get(_MAP, _backups.state_name(names.name), names.namespace)
+    if found is None:
+        raise GaleraError(
+            f"The cluster {names.name} has no backups (there is no ConfigMap {_backups.state_name(names.name)}): give "
+            "galera_cluster_backup_s3_bucket, galera_cluster_backup_nfs_server with galera_cluster_backup_path or "
+            "galera_cluster_backup_storage_class, and run the site playbook. Nothing was changed."
+        )
+    return found
+
+
+def make_request(client: Client, names: Names, state: dict[str, t.Any], kind: str) -> str:
+    """Write a request; its id. An open one that asks for the same is joined. Raises GaleraError."""
+    request = _backups.open_request(state)
+    if request is not None:
+        if request.get("action") == "backup" and (request.get("kind") or "auto") == kind:
+            return str(request["id"])
+        raise GaleraError(
+            f"Another request is open (id {request['id']}, {request.get('action')} {request.get('kind') or ''}): wait "
+            "for it. Nothing was changed."
+        )
+    identity = uuid.uuid4().hex
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    fields = {"id": identity, "action": "backup", "kind": kind, "requested_at": moment}
+    path = _MAP.path(names.namespace, _backups.state_name(names.name))
+    body = {"metadata": {"resourceVersion": state["metadata"]["resourceVersion"]}, "data": {}}
+    body["data"]["request"] = json.dumps(fields)
+    what = "The request was not written, because another one was written meanwhile: run again"
+    query = {"fieldManager": FIELD_MANAGER}
+    client.ask("PATCH", path, query, body, "application/merge-patch+json", what, conflicts_pass=False)
+    return identity
+
+
+def await_answer(client: Client, names: Names, identity: str, timeout: float) -> _backups.Answer:
+    """Wait for the final answer. Raises GaleraError where it is a failure or does not come."""
+    end = time.monotonic() + timeout
+    while True:
+        state = read_state(client, names)
+        answer = _backups.answer_to(state, identity)
+        if answer.state == "succeeded":
+            return answer
+        if answer.state == "failed":
+            raise GaleraError(f"The backup failed: {answer.message}")
+        if time.monotonic() >= end:
+            raise GaleraError(
+                f"Waited {timeout:g} s for the backup (request {identity}, {answer.state}), last seen: "
+                f"{_backups.progress(state)}. Running again goes on waiting for it."
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def work(module: AnsibleModule) -> dict[str, t.Any]:
+    """Ask and wait. Raises GaleraError."""
+    names, params = target(module), module.params
+    client = Client(params)
+    state = read_state(client, names)
+    if module.check_mode:
+        return {"changed": True, "backup": "", "message": f"Would ask for a backup ({params['kind']})."}
+    # its version is the condition of the write: others write into the ConfigMap, too
+    for _attempt in range(5):
+        try:
+            identity = make_request(client, names, state, params["kind"])
+            break
+        except GaleraError as error:
+            if getattr(error, "status", None) != 409:
+                raise
+            state = read_state(client, names)
+    else:
+        raise GaleraError("The request could not be written, because others write all the time: run again.")
+    answer = await_answer(client, names, identity, params["wait_timeout"])
+    return {"changed": True, "backup": answer.backup, "message": answer.message}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(BACKUP_SPEC), supports_check_mode=True)
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

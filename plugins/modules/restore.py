@@ -1,0 +1,139 @@
+#!/usr/bin/python
+# Copyright (c) stateful.galera maintainers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run the Job that restores a backup, or one that verifies one."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restore
+short_description: Run the Job that restores a backup of a Galera cluster
+version_added: 1.0.0
+description:
+  - Applies what the Job needs and the Job, waits for its end, and tells apart whether it succeeded, failed (with its
+    last words), or has not ended in time.
+  - A Job that is there already and does the same is not run again, but waited for; so the module may be killed at any
+    moment and run again. One that failed or does something else is replaced, unless it runs.
+  - The Job refuses a volume that is not empty, a backup that is damaged, incomplete, newer than its MariaDB or
+    encrypted for another key, and a point in time that is not archived, before it writes anything.
+  - Also runs a trial restore, with O(again=true).
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - stateful.galera.attributes
+  - stateful.galera.attributes.actiongroup_galera
+  - stateful.galera.target
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Says in RV(message) what would be done. Whether the backup can be restored is only known to the Job.
+  diff_mode:
+    support: none
+    details:
+      - RV(log) says what was done.
+  idempotent:
+    support: partial
+    details:
+      - With O(again=false), a second run does nothing.
+options:
+  documents:
+    description:
+      - YAML texts of one object each, what the Job needs (claims, ConfigMaps) and the Job, which is the last one.
+      - The role P(stateful.galera.galera#role) gives them as C(__galera_documents.restore_job).
+    type: list
+    elements: str
+    required: true
+  again:
+    description:
+      - Whether a Job that has ended well is run once more.
+    type: bool
+    default: false
+  remove:
+    description:
+      - Whether a Job that has ended well is removed. Its pod would keep the claims that it used from being deleted, and
+        so the seed from being decommissioned. One that failed stays for whoever reads its log.
+    type: bool
+    default: false
+  wait_timeout:
+    description:
+      - Seconds to wait at most. The Job goes on when they are over; running the module again waits for it.
+    type: int
+    default: 21600
+seealso:
+  - module: stateful.galera.backup_info
+author:
+  - stateful.galera maintainers (@stateful)
+"""
+
+EXAMPLES = r"""
+- name: Restore a backup into the volume of the seed
+  stateful.galera.restore:
+    name: tier1
+    namespace: web
+    documents:
+      - "{{ lookup('ansible.builtin.template', 'seed_claim.yml.j2') }}"
+      - "{{ lookup('ansible.builtin.template', 'restore_job.yml.j2') }}"
+"""
+
+RETURN = r"""
+message:
+  description: The last line that the Job said, or what would be done.
+  type: str
+  returned: success
+  sample: "restored 20261121T132300Z-full into /target/data, as the new cluster 5ff0b4a2-...: the seed can start"
+log:
+  description: The last lines of the log of the Job.
+  type: list
+  elements: str
+  returned: success
+  sample: ["2026-11-21T13:40:00Z unpacks 20261121T132300Z-full: 412.5 MiB of volume /backups"]
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.stateful.galera.plugins.module_utils import _converge
+from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner
+from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
+from ansible_collections.stateful.galera.plugins.module_utils._kinds import read_document
+
+RESTORE_SPEC: dict[str, t.Any] = {
+    "documents": {"type": "list", "elements": "str", "required": True},
+    "again": {"type": "bool", "default": False},
+    "remove": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 21600},
+}
+
+
+def work(module: AnsibleModule) -> dict[str, t.Any]:
+    """Apply and wait. Raises GaleraError."""
+    names, params = target(module), module.params
+    documents = [read_document(text, "restore", names.namespace) for text in params["documents"]]
+    if not documents or documents[-1].kind.kind != "Job":
+        raise GaleraError("The last of documents must be a Job. Nothing was changed.")
+    client = Client(params)
+    *needed, job = documents
+    runner = Runner(client, job, params["wait_timeout"])
+    step = runner.step(params["again"])
+    if module.check_mode:
+        said = {"nothing": f"{job} has ended well already.", "wait": f"Would wait for {job}, which runs."}
+        log = runner.log() if step == "nothing" else ()
+        return {"changed": step != "nothing", "message": said.get(step, f"Would run {job}."), "log": list(log)}
+    if step != "nothing":
+        _converge.rehearse(client, needed, {})
+        _converge.converge(client, needed, {})
+    ended = runner.run(params["again"], params["remove"])
+    return {"changed": ended.ran, "message": ended.log[-1] if ended.log else "", "log": list(ended.log)}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(RESTORE_SPEC), supports_check_mode=True)
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

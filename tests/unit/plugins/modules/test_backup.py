@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules backup, backup_info and restore against an API server in memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.stateful.galera.plugins.module_utils import _jobs
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.modules import backup, backup_info, restore
+from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes, status
+from unit.plugins.modules.conftest import FakeModule
+
+STATE = "demo-galera-backup-state"
+PATH = f"/api/v1/namespaces/db/configmaps/{STATE}"
+CATALOG = {
+    "time": "2026-11-21T14:59:00Z",
+    "targets": [
+        {
+            "target": "volume /backups",
+            "backups": [
+                {
+                    "name": "20261121T130000Z-full",
+                    "parent": None,
+                    "finished": "2026-11-21T13:00:30Z",
+                    "size": 1,
+                    "verified": None,
+                    "problem": None,
+                }
+            ],
+        }
+    ],
+}
+JOB = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: demo-galera-restore-job, namespace: db}
+spec: {backoffLimit: 4}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(_jobs, "_LOOK_SECONDS", 0.01)
+
+
+def module(api: FakeKubernetes, check: bool = False, **options: Any) -> FakeModule:
+    options = {"wait_timeout": 5, **options}
+    return FakeModule({**api.auth, "name": "demo", "namespace": "db", **options}, check_mode=check)
+
+
+def add_state(api: FakeKubernetes, **documents: dict[str, Any]) -> None:
+    data = {key: json.dumps(value) for key, value in documents.items()}
+    api.add({"kind": "ConfigMap", "metadata": {"name": STATE, "namespace": "db"}, "data": data})
+
+
+def state(api: FakeKubernetes, key: str) -> dict[str, Any]:
+    found = api.get("ConfigMap", STATE)
+    assert found is not None
+    return json.loads((found.get("data") or {}).get(key, "{}"))
+
+
+def answers(api: FakeKubernetes, **answer: str) -> None:
+    """An agent that answers each request at once."""
+
+    def before(method: str, path: str) -> None:
+        request = state(api, "request")
+        if request:
+            data = api.get("ConfigMap", STATE)["data"]  # type: ignore[index]
+            data["result"] = json.dumps({"id": request["id"], **answer})
+
+    api.before = before
+
+
+def test_a_backup_is_asked_for_and_waited_for(api: FakeKubernetes) -> None:
+    add_state(api)
+    answers(api, state="succeeded", backup="20261121T130000Z-full", message="done")
+    found = backup.work(module(api, kind="full"))
+    assert found == {"changed": True, "backup": "20261121T130000Z-full", "message": "done"}
+    request = state(api, "request")
+    assert (request["action"], request["kind"]) == ("backup", "full")
+
+
+def test_a_backup_that_fails_tells_why(api: FakeKubernetes) -> None:
+    add_state(api)
+    answers(api, state="failed", message="s3://b is denied")
+    with pytest.raises(GaleraError, match="The backup failed: s3://b is denied"):
+        backup.work(module(api, kind="full"))
+
+
+def test_a_backup_that_takes_too_long_is_told_apart(api: FakeKubernetes) -> None:
+    add_state(api, catalog={"leader": "demo-galera-2"})
+    with pytest.raises(GaleraError, match=r"Waited 0 s for the backup \(request \w+, open\), last seen: demo-galera-2"):
+        backup.work(module(api, kind="full", wait_timeout=0))
+
+
+def test_an_open_request_for_the_same_is_joined(api: FakeKubernetes) -> None:
+    add_state(api, request={"id": "theirs", "action": "backup", "kind": "full"})
+    answers(api, state="succeeded", backup="b", message="done")
+    api_writes = api.writes
+    assert backup.make_request(backup.Client(api.auth), _names(), _map(api), "full") == "theirs"
+    assert api_writes() == []
+
+
+def test_an_open_request_for_something_else_is_left_alone(api: FakeKubernetes) -> None:
+    add_state(api, request={"id": "theirs", "action": "verify"})
+    with pytest.raises(GaleraError, match=r"Another request is open \(id theirs, verify \)"):
+        backup.work(module(api, kind="full"))
+    assert api.writes() == []
+
+
+def test_a_write_of_someone_else_in_between_is_no_failure(api: FakeKubernetes) -> None:
+    add_state(api)
+    answers(api, state="succeeded", backup="b", message="done")
+    api.replies["PATCH", PATH] = [status(409, "Conflict", "the object has been modified")]
+    assert backup.work(module(api, kind="auto"))["backup"] == "b"
+
+
+def test_without_backups_it_says_what_to_do(api: FakeKubernetes) -> None:
+    with pytest.raises(GaleraError, match=r"has no backups.*galera_cluster_backup_s3_bucket"):
+        backup.work(module(api, kind="full"))
+
+
+def test_check_mode_asks_nothing(api: FakeKubernetes) -> None:
+    add_state(api)
+    assert backup.work(module(api, check=True, kind="full"))["changed"]
+    assert api.writes() == []
+
+
+def test_info_is_what_the_leader_told(api: FakeKubernetes) -> None:
+    add_state(api, catalog={"leader": "demo-galera-2", "catalog": CATALOG})
+    found = backup_info.work(module(api, job=None))
+    assert (found["leader"], found["changed"], len(found["backups"])) == ("demo-galera-2", False, 1)
+    assert found["backups"][0]["chain"] == ["20261121T130000Z-full"]
+
+
+def test_info_that_nobody_told_is_said_to_be_missing(api: FakeKubernetes) -> None:
+    with pytest.raises(GaleraError, match="No agent of the cluster demo has told of its backups"):
+        backup_info.work(module(api, job=None))
+
+
+def ends(api: FakeKubernetes, log: str) -> None:
+    """Each Job ends well at once and has this log."""
+    labels = {"batch.kubernetes.io/job-name": "demo-galera-restore-job"}
+    api.add({"kind": "Pod", "metadata": {"name": "job-x", "namespace": "db", "labels": labels}})
+
+    def before(method: str, path: str) -> None:
+        api.replies["GET", "/api/v1/namespaces/db/pods/job-x/log"] = [(200, log.encode())]
+        for (kind, _, _), found in api.objects.items():
+            if kind == "Job":
+                found["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+    api.before = before
+
+
+def test_info_by_a_job(api: FakeKubernetes) -> None:
+    ends(api, json.dumps({"type": "end", "catalog": CATALOG}))
+    found = backup_info.work(module(api, job=JOB))
+    assert (found["leader"], len(found["backups"])) == (None, 1)
+
+
+def test_a_restore_is_made_once(api: FakeKubernetes) -> None:
+    ends(api, "restored it")
+    options = {"documents": [JOB], "again": False, "remove": False}
+    assert restore.work(module(api, **options)) == {"changed": True, "message": "restored it", "log": ["restored it"]}
+    assert restore.work(module(api, **options))["changed"] is False
+    assert restore.work(module(api, check=True, **options))["message"] == (
+        "Job demo-galera-restore-job has ended well already."
+    )
+    assert [method for method, _ in api.writes()] == ["PATCH"]
+
+
+def test_check_mode_runs_no_job(api: FakeKubernetes) -> None:
+    found = restore.work(module(api, check=True, documents=[JOB], again=False, remove=False))
+    assert (found["changed"], found["message"]) == (True, "Would run Job demo-galera-restore-job.")
+    assert api.writes() == []
+
+
+def test_the_last_document_must_be_a_job(api: FakeKubernetes) -> None:
+    claim = JOB.replace("batch/v1", "v1").replace("kind: Job", "kind: PersistentVolumeClaim")
+    with pytest.raises(GaleraError, match="must be a Job"):
+        restore.work(module(api, documents=[claim], again=False, remove=False))
+
+
+def _names() -> backup.Names:
+    return backup.Names("demo", "db")
+
+
+def _map(api: FakeKubernetes) -> dict[str, Any]:
+    found = api.get("ConfigMap", STATE)
+    assert found is not None
+    return found
