@@ -66,8 +66,8 @@ def _months(word: str) -> list[int]:
     """Return the months that a field names."""
     found: list[int] = []
     for part in word.split(","):
-        ends, slash, step = part.partition("/")
-        first, dash, last = ends.partition("-")
+        ends, step = [*part.split("/"), ""][:2]
+        first, last = [*ends.split("-"), ""][:2]
         low = _number(first, 1, 12, _MONTHS) or 1
         # `5/2` means from May on
         high = _number(last or None, 1, 12, _MONTHS) or (12 if step or first == "*" else low)
