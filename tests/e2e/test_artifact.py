@@ -99,8 +99,8 @@ def test_renders_and_checks_a_cluster(example: str, environment: dict[str, str],
     inventory = str(shutil.copy(source, tmp_path))
     namespace = f"e2e-artifact-{example}"
     arguments = ["-i", inventory, "-e", f"galera_cluster_namespace={namespace}", *EXAMPLES[example]]
-    output = run("ansible-playbook", *arguments, "stateful.galera.render", cwd=tmp_path, environment=environment)
-    assert f"included: {_collection(environment)}/roles/" in output
+    output = run("ansible-playbook", *arguments, "stateful.galera.render", "-vv", cwd=tmp_path, environment=environment)
+    assert f"task path: {_collection(environment)}/roles/" in output
     assert (tmp_path / "galera-3-nodes-backup.yml").is_file()
     output = run(
         "ansible-playbook", *arguments, "stateful.galera.site", "--check", cwd=tmp_path, environment=environment
