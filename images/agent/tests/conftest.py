@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import s3_server
 from agent_fakes import Clock, FakeKube
+from agent_rig import Rig
+from galera_agent.members import Contact, Member
 from galera_agent.settings import Settings
 
 
@@ -45,6 +48,18 @@ def settings(tmp_path: Path) -> Settings:
         database="d",
         user="u",
     )
+
+
+@pytest.fixture
+def rig(settings: Settings, kube: FakeKube) -> Rig:
+    return Rig(settings, kube)
+
+
+@pytest.fixture
+def seed(settings: Settings, kube: FakeKube) -> Rig:
+    found = Rig(replace(settings, role="seed", pod="n-galera-seed-0"), kube)
+    found.world.peers = tuple(Member(f"n-galera-{n}", False, n, Contact.ABSENT) for n in range(3))
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent's upkeep of a server that runs: brought back from outside a component, and as a donor that is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Iterator
+
+import pytest
+from agent_fakes import Clock
+from agent_rig import NO_SEED, PRIMARY, A, Rig, peer, status
+from galera_agent import upkeep
+from galera_agent.datadir import Evidence
+from galera_agent.members import Contact, Member
+from galera_agent.state import State
+
+
+class Stopper:
+    """Stands for the connection through which a server is stopped."""
+
+    def __init__(self) -> None:
+        self.stopped = 0
+        self.broken = self.by_hand = False
+
+    def shut_down(self) -> None:
+        self.stopped += 1
+        if self.broken:
+            raise OSError("Broken pipe")
+
+    def desynced_by_hand(self) -> bool:
+        return self.by_hand
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("peers", "stopped"),
+    [
+        ((peer(1, Evidence("present", A, 6)), peer(2, Evidence("present", A, 6)), NO_SEED), True),
+        ((peer(1, Evidence("present", A, 6)), Member("n-galera-2", False, 2, Contact.SILENT), NO_SEED), False),
+        ((PRIMARY, NO_SEED), False),
+    ],
+)
+def test_a_server_left_alone_is_started_again(rig: Rig, peers: tuple[Member, ...], stopped: bool) -> None:
+    stopper = Stopper()
+    rig.control._upkeep._server = stopper  # type: ignore[assignment]
+    rig.world.peers = peers
+    rig.state.heard(status(cluster_status="non-Primary", local_state="0", last_committed="7"), "11.8.6", "", True)
+    rig.rounds(1)
+    assert stopper.stopped == stopped
+
+
+def test_a_server_that_galera_does_not_take_in_is_started_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "MERGE_SECONDS", 0.0)
+    stopper = Stopper()
+    rig.control._upkeep._server = stopper  # type: ignore[assignment]
+    rig.world.peers = (PRIMARY, NO_SEED)
+    rig.state.heard(status(cluster_status="non-Primary", local_state="0", last_committed="7"), "11.8.6", "", True)
+    rig.rounds(1)
+    assert stopper.stopped == 1
+
+
+def test_each_time_outside_a_component_is_waited_for_anew(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopper = rig.control._upkeep._server = Stopper()  # type: ignore[assignment]
+    rig.world.peers = (PRIMARY, NO_SEED)
+    outside = status(cluster_status="non-Primary", local_state="0", last_committed="7")
+    for seen in (outside, status(), outside):
+        rig.state.heard(seen, "11.8.6", "", True)
+        rig.rounds(1)
+        monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + upkeep.MERGE_SECONDS)
+    assert stopper.stopped == 0
+
+
+@contextlib.contextmanager
+def sending(rig: Rig) -> Iterator[None]:
+    """A state transfer that this pod gives."""
+    with (rig.settings.rundir / "sst.donor").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+@pytest.fixture
+def donor(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """A donor whose transfer has ended, which Galera keeps as donor."""
+    monkeypatch.setattr(upkeep, "IDLE_DONOR_SECONDS", 0.0)
+    rig.control._upkeep._server = Stopper()  # type: ignore[assignment]
+    with sending(rig):
+        pass
+    rig.state.heard(status(local_state="2", ready="OFF"), "11.8.6", "", True)
+    return rig
+
+
+def stops(rig: Rig) -> int:
+    return rig.control._upkeep._server.stopped  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_donor_that_galera_does_not_let_go_is_started_again_once(donor: Rig) -> None:
+    donor.rounds(3)
+    assert stops(donor) == 1
+    assert len([line for line in donor.lines if "stayed Donor/Desynced for 0 s without a state transfer" in line]) == 1
+    assert [(event["reason"], event["type"]) for event in donor.kube.events] == [("GaleraRestarted", "Warning")]
+    donor.send("start\n")
+    donor.state.executed("joins")
+    donor.state.heard(status(local_state="2", ready="OFF"), "11.8.6", "", True)
+    donor.control._upkeep.look()
+    assert stops(donor) == 2, "a server that was started again is not looked after any more"
+
+
+def test_a_donor_that_cannot_be_stopped_is_tried_again(donor: Rig) -> None:
+    donor.control._upkeep._server.broken = True  # type: ignore[attr-defined]
+    donor.rounds(2)
+    assert stops(donor) == 2
+    assert len([line for line in donor.lines if "cannot stop mariadbd: Broken pipe" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"local_state": "4", "ready": "OFF"},
+        # Held back by a human's lock, or by a backup: it still takes statements.
+        {"local_state": "2", "ready": "ON"},
+        {"local_state": "2", "ready": "OFF", "cluster_status": "non-Primary"},
+    ],
+)
+def test_no_other_server_is_taken_for_a_donor_that_is_kept(donor: Rig, rows: dict[str, str]) -> None:
+    donor.world.peers = (PRIMARY, NO_SEED)
+    donor.state.heard(status(**rows), "11.8.6", "", True)
+    donor.rounds(3)
+    assert stops(donor) == 0
+
+
+def test_a_donor_has_all_the_time_that_its_transfer_needs(donor: Rig) -> None:
+    with sending(donor):
+        donor.rounds(3)
+        assert stops(donor) == 0
+    donor.rounds(1)
+    assert stops(donor) == 1
+
+
+@pytest.mark.parametrize("between", [{"ready": "ON"}, {"cluster_status": "non-Primary"}])
+def test_a_donor_has_some_time_between_the_end_of_its_transfer_and_galeras_note(
+    donor: Rig, monkeypatch: pytest.MonkeyPatch, between: dict[str, str]
+) -> None:
+    now = Clock()
+    monkeypatch.setattr(upkeep, "IDLE_DONOR_SECONDS", 10.0)
+    monkeypatch.setattr(upkeep.time, "monotonic", now)
+    donor.world.peers = (PRIMARY, NO_SEED)
+    donor.state = donor.control._upkeep._state = State(donor.lines.append, now)
+    kept, waited = {"local_state": "2", "ready": "OFF"}, []
+    for second in range(12):
+        donor.state.heard(status(**{**kept, **(between if second == 1 else {})}), "11.8.6", "", True)
+        donor.control._upkeep.look()
+        waited.append(stops(donor))
+        now.now += 1
+    assert waited == [0] * 12, "ten seconds in all are not ten seconds in a row"
+    donor.state.heard(status(**kept), "11.8.6", "", True)
+    donor.control._upkeep.look()
+    assert stops(donor) == 1
+
+
+def test_a_donor_of_which_no_transfer_is_known_is_left_alone(donor: Rig) -> None:
+    (donor.settings.rundir / "sst.donor").unlink()
+    donor.rounds(3)
+    assert stops(donor) == 0
+
+
+def test_a_server_that_a_human_desynced_is_left_alone_and_it_is_said(donor: Rig) -> None:
+    donor.control._upkeep._server.by_hand = True  # type: ignore[attr-defined]
+    donor.rounds(3)
+    assert stops(donor) == 0
+    assert len([line for line in donor.lines if "because wsrep_desync is on" in line]) == 1
