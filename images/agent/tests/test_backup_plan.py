@@ -142,7 +142,9 @@ def test_a_failed_increment_is_no_parent() -> None:
 
 def test_suspended_only_when_something_is_due() -> None:
     sick = facts(*CHAIN, healthy=False, why="n-galera-1 is not Synced")
-    assert decide("2026-11-21 04:00", CHAIN, sick) == Nothing(None, "suspended: n-galera-1 is not Synced")
+    assert decide("2026-11-21 04:00", CHAIN, sick) == Nothing(
+        None, "suspended: n-galera-1 is not Synced", suspended=True
+    )
     early = decide("2026-11-21 03:10", CHAIN, sick)
     assert isinstance(early, Nothing)
     assert early.until == at("2026-11-21 04:00")
@@ -198,7 +200,7 @@ def test_several_stores_follow_the_one_that_is_behind() -> None:
         ("auto", facts(), Full),
         ("auto", facts(*CHAIN), Incremental),
         ("incremental", facts(*CHAIN), Incremental),
-        ("full", facts(healthy=False, why="it is a donor"), Nothing(None, "suspended: it is a donor")),
+        ("full", facts(healthy=False, why="it is a donor"), Nothing(None, "suspended: it is a donor", suspended=True)),
     ],
 )
 def test_on_demand(kind: str, node: NodeFacts, expected: object) -> None:

@@ -265,6 +265,18 @@ def test_a_failed_request_is_no_failure_of_the_schedule(bench: Bench) -> None:
     assert bench.words[-1] == ("tick",)
 
 
+def test_a_request_waits_while_backups_are_suspended(bench: Bench) -> None:
+    bench.ask(kind="full")
+    bench.rounds()
+    bench.started[0].ends("nothing")
+    bench.rounds()
+    assert bench.document("result")["state"] == "running"
+    assert bench.words == [("tick", "--kind", "full")] * 2
+    bench.started[1].ends("succeeded", backup="b")
+    bench.rounds(1)
+    assert bench.document("result")["state"] == "succeeded"
+
+
 def test_a_new_leader_takes_over_a_request_that_was_running(bench: Bench) -> None:
     bench.ask(kind="full")
     bench.kube.patch_config_map(STATE, {"result": json.dumps({"id": "r1", "state": "running"})})

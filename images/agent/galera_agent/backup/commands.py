@@ -205,7 +205,7 @@ def _nothing(
     by_label: dict[str, Catalog] = {one.store: one for one in catalogs}
     pairs = [(store, by_label.get(store.label) or errors[store.label]) for store in stores]
     return {
-        "state": "failed" if asked else "nothing",
+        "state": "failed" if asked and not due.suspended else "nothing",
         "message": due.reason,
         "next": None if due.until is None else to_time(due.until),
         "problems": list(errors.values()),

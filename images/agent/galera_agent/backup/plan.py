@@ -64,10 +64,11 @@ class Incremental:
 
 @dataclass(frozen=True)
 class Nothing:
-    """Take none before that time; None: until the reason is gone."""
+    """Take none before that time; None: until the reason is gone, which passes by itself where it is suspended."""
 
     until: datetime | None
     reason: str
+    suspended: bool = False
 
 
 Due = Full | Incremental | Nothing
@@ -79,7 +80,7 @@ def due(now: datetime, catalogs: Sequence[Catalog], settings: Settings, last: La
     if isinstance(what, Nothing):
         return what
     if not facts.healthy:
-        return Nothing(None, f"suspended: {facts.why}")
+        return Nothing(None, f"suspended: {facts.why}", suspended=True)
     if last.failed_at is not None:
         again = last.failed_at + min(_RETRY * 2 ** min(last.failures - 1, 10), _LONGEST_RETRY)
         if last.failed_at <= now < again:
@@ -90,7 +91,7 @@ def due(now: datetime, catalogs: Sequence[Catalog], settings: Settings, last: La
 def on_demand(kind: str, now: datetime, catalogs: Sequence[Catalog], settings: Settings, facts: NodeFacts) -> Due:
     """What a request asks for: `full`, `incremental`, or `auto`: an increment if one is right, else a full one."""
     if not facts.healthy:
-        return Nothing(None, f"suspended: {facts.why}")
+        return Nothing(None, f"suspended: {facts.why}", suspended=True)
     if kind == "full":
         return Full("it was asked for")
     parent = find_parent(now, catalogs, settings, facts)

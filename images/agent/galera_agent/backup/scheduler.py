@@ -193,6 +193,10 @@ class Scheduler:
         progress.changed = True
         if self._request is not None:
             request, self._request = self._request, None
+            # What is suspended for a while is asked for still: it is taken up again in the next rounds.
+            if state == "nothing":
+                self._say_once(f"backup: what was asked for waits: {message}")
+                return
             answer = "failed" if state == "failed" else "succeeded"
             self._board.answer(request, answer, str(result.get("backup") or ""), message)
 
