@@ -23,7 +23,7 @@ if [ -S "$CACHE/docker/socket" ] && docker -H "$OWN_DOCKER" info >/dev/null 2>&1
 fi
 if command -v docker >/dev/null && docker info >/dev/null 2>&1; then step "remove the cluster $CLUSTER" remove; fi
 if $own; then step "stop the Docker engine" stop_engine; fi
-rm -f "$LOCAL_KUBECONFIG" "$CACHE/source" "$CACHE/docker/socket"
+rm -f "$LOCAL_KUBECONFIG" "$CACHE/source" "$CACHE/addresses" "$CACHE/docker/socket"
 
 if [ "${1:-}" = all ]; then
   # what a killed build left mounted is unmounted, never followed

@@ -5,9 +5,22 @@
 
 confine() {
   packages iptables:iptables
-  docker network inspect "$CLUSTER" >/dev/null 2>&1 || step "create the network" docker network create \
-    --opt "com.docker.network.bridge.name=$CLUSTER" "$CLUSTER"
+  docker network inspect "$CLUSTER" >/dev/null 2>&1 || step "create the network" create_network
   confinement -C 2>/dev/null || confinement -I
+}
+
+# Docker chooses a free subnet, and the network is made again with it: only one that was named lets addresses be kept
+create_network() {
+  local subnet
+  docker network create --opt "com.docker.network.bridge.name=$CLUSTER" "$CLUSTER"
+  subnet=$(docker network inspect --format '{{(index .IPAM.Config 0).Subnet}}' "$CLUSTER")
+  docker network rm "$CLUSTER"
+  docker network create --opt "com.docker.network.bridge.name=$CLUSTER" --subnet "$subnet" "$CLUSTER"
+}
+
+# addresses: print "NODE ADDRESS" for each node, sorted; without an address when it does not run
+addresses() {
+  nodes | xargs docker inspect --format '{{.Name}} {{(index .NetworkSettings.Networks "'"$CLUSTER"'").IPAddress}}' | tr -d / | sort
 }
 
 # at_least PATH VALUE: raise a limit of the kernel that five nodes would reach
@@ -23,10 +36,20 @@ create() {
   kubectl apply --server-side --force-conflicts --filename local/coredns.yaml
   kubectl wait --for=condition=Ready nodes --all --timeout=120s
   kubectl --namespace kube-system rollout restart deployment coredns       # now that there are nodes to spread over
+  addresses >"$CACHE/addresses"
   mv "$KUBECONFIG" "$LOCAL_KUBECONFIG"
 }
 
-start_nodes() { nodes | xargs docker start; }
+# After a restart of the engine each node would get the next free address, and etcd, kubelet and routes know the old one
+start_nodes() {
+  local node address
+  nodes | xargs docker stop --time 20
+  while read -r node address; do
+    docker network disconnect "$CLUSTER" "$node"
+    docker network connect --ip "$address" "$CLUSTER" "$node"
+  done <"$CACHE/addresses"
+  nodes | xargs docker start
+}
 
 ready() {
   timeout 120 bash -c 'until kubectl get --raw /readyz; do sleep 0.3; done'
@@ -35,7 +58,7 @@ ready() {
 }
 
 up() {
-  if [ -n "$(nodes)" ] && [ ! -s "$KUBECONFIG" ]; then
+  if [ -n "$(nodes)" ] && { [ ! -s "$KUBECONFIG" ] || [ ! -s "$CACHE/addresses" ]; }; then
     step "remove a cluster that was never finished" remove_nodes
   fi
   if [ -z "$(nodes)" ]; then
@@ -44,8 +67,8 @@ up() {
     at_least fs/inotify/max_user_instances 1024
     at_least fs/inotify/max_user_watches 524288
     step "create the cluster $CLUSTER" create
-  elif [ -n "$(nodes --filter status=exited)" ]; then
-    step "start the nodes, they were stopped" start_nodes
+  elif ! addresses | cmp --silent - "$CACHE/addresses"; then
+    step "start the nodes with the addresses that they had" start_nodes
   fi
 }
 
