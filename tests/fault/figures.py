@@ -163,7 +163,7 @@ def bench_rolling(bench: Bench) -> None:
     bench.load(retries=1)
     floor = sum(restart(world, name) for name in world.cluster.nodes)
     world.load.pause()
-    bench.tables.check(world.load.read())
+    _, problems = bench.tables.check(world.load.read())
     world.load.resume()
     world.load.await_all(60)
     begin, since, clock = world.load.now(), _utc(), time.monotonic()
@@ -173,7 +173,7 @@ def bench_rolling(bench: Bench) -> None:
     end = world.load.now()
     world.load.pause()
     journals = world.load.read()
-    _, problems = bench.tables.check(journals)
+    problems += bench.tables.check(journals)[1]
     longest = stall(acknowledgements(journals), begin, end).first
     values = {"total": took, "sum of stop + start + IST": floor, "ratio": took / floor}
     values |= {"write gap": longest and longest.seconds}

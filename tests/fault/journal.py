@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+CONFLICT = 1213
 WRITERS = ("append", "transfer", "unlocked", "tick")
 
 
@@ -162,13 +163,18 @@ def acknowledgements(journals: Mapping[Worker, Sequence[Entry]], port: int | Non
 
 
 def outcomes(journals: Mapping[Worker, Sequence[Entry]], since: float) -> dict[str, int]:
-    """Writes since a moment: total, ok, not ok (after their retries), and retried."""
+    """Writes since a moment: total, ok, rolled back by a conflict, failed otherwise (after their retries), and retried.
+
+    Conflicts (error 1213) are those of clients that write the same accounts through several nodes, fault or not.
+    """
     entries = [e for w, es in journals.items() if w.kind in WRITERS for e in es if e.begin >= since]
-    good = [entry for entry in entries if entry.result == "ok"]
+    bad = [entry for entry in entries if entry.result != "ok"]
+    conflicts = sum(entry.error == CONFLICT for entry in bad)
     return {
         "writes": len(entries),
-        "ok": len(good),
-        "failed": len(entries) - len(good),
+        "ok": len(entries) - len(bad),
+        "conflicts": conflicts,
+        "failed": len(bad) - conflicts,
         "retried": sum(entry.tries > 1 for entry in entries),
     }
 

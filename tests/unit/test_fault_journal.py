@@ -82,13 +82,13 @@ def test_the_end_of_a_torn_journal_does_not_count() -> None:
 
 def test_acknowledgements_are_those_of_writers_of_a_port() -> None:
     journals = {
-        APPEND: [entry(2), entry(1), entry(3, "fail")],
+        APPEND: [entry(2), entry(1), entry(3, "fail"), entry(4, "fail", error=1213, tries=2)],
         TICK: [entry(7)],
         Worker("r", "read", 3307, 3): [entry(9)],
     }
     assert acknowledgements(journals) == [1.5, 2.5, 7.5]
     assert acknowledgements(journals, 3307) == [7.5]
-    assert outcomes(journals, 2.0) == {"writes": 3, "ok": 2, "failed": 1, "retried": 0}
+    assert outcomes(journals, 2.0) == {"writes": 4, "ok": 2, "conflicts": 1, "failed": 1, "retried": 1}
 
 
 @pytest.mark.parametrize(
