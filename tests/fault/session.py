@@ -47,6 +47,8 @@ def play(inventory: Path, *arguments: str) -> None:
 @contextmanager
 def own_cluster(inventory: Path, namespace: str, kubectl: Kubectl, keep: bool) -> Iterator[None]:
     """The harness's own cluster, from nothing; gone at the end unless it shall be kept."""
+    # With pods in it, a namespace is looked at again only after half of their grace period.
+    kubectl("-n", namespace, "delete", "statefulsets,deployments", "--all", "--cascade=foreground", seconds=300)
     kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait", seconds=300)
     play(inventory, "stateful.galera.site")
     try:

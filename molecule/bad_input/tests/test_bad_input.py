@@ -74,6 +74,8 @@ def namespace() -> Iterator[str]:
     """The scenario's namespace, for cases that are found only once something runs; removed after the case."""
     name: str = inventory(SCENARIO)["galera_cluster_namespace"]
     yield name
+    # with pods in it, it would be looked at again only after half of their grace period
+    kubectl("-n", name, "delete", "statefulsets,deployments", "--all", "--cascade=foreground")
     kubectl("delete", "namespace", name, "--ignore-not-found", "--wait")
 
 
