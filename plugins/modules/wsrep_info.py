@@ -101,8 +101,8 @@ nodes:
       sample: true
     phase:
       description: >-
-        What the agent does: V(waiting), V(refused), V(initialising), V(starting), V(running) or V(stopped);
-        V(unknown) when it does not answer.
+        What the agent does: V(waiting), V(refused), V(initialising), V(filling) (an empty volume, from a backup),
+        V(starting), V(running) or V(stopped); V(unknown) when it does not answer.
       type: str
       sample: running
     reason:

@@ -4,49 +4,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tools import changed, kubectl, remove_namespaces, run
+from backups import Backups, inventory_text, play, until
+from objects import BUCKET, apply, pod
+from tools import changed, kubectl, remove_namespaces
 
 NAMESPACE = "e2e-backup"
 NEW_NAMESPACE = "e2e-backup-new"
-AGENT = "localhost/stateful-galera/agent:1.0.0"
-GATEWAY = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stateful-galera/bin/versitygw"
 AGENT_BACKUP = ("python3", "-m", "galera_agent", "backup")
-KEYS = {"access-key-id": "backup", "secret-access-key": "not-a-secret"}
-INVENTORY = f"""[all:vars]
-galera_cluster_name=bak
-galera_cluster_namespace={NAMESPACE}
-galera_cluster_size=3
-galera_cluster_docker_image=localhost/stateful-galera/mariadb:11.8
-galera_cluster_haproxy_docker_image=localhost/stateful-galera/haproxy:3
-galera_cluster_backup_agent_image={AGENT}
-galera_cluster_pod_security_enabled=true
-galera_cluster_volume_size=1Gi
-galera_cluster_resources={{"requests": {{"cpu": "50m", "memory": "256Mi"}}, "limits": {{"memory": "768Mi"}}}}
-galera_cluster_agent_resources={{"requests": {{"cpu": "10m", "memory": "64Mi"}}, "limits": {{"memory": "512Mi"}}}}
-galera_cluster_backup_schedule="0 0 1 1 *"
-galera_cluster_backup_deadline=10m
-galera_cluster_backup_binlog_interval=6s
-galera_cluster_backup_s3_bucket=backups
-galera_cluster_backup_s3_prefix=bak
-galera_cluster_backup_s3_endpoint="http://s3.{NAMESPACE}:7070"
-galera_cluster_backup_s3_region=us-east-1
-galera_cluster_backup_secret=backup-keys
-galera_mysql_root_password="r00t"
-galera_mysql_database=shop
-galera_mysql_user=app
-galera_mysql_password=app
-
-[template_target]
-localhost
-"""
+INVENTORY = inventory_text("bak", NAMESPACE)
 # Another name, namespace, size and password, and a prefix of its own
 NEW_INVENTORY = (
     INVENTORY.replace("name=bak", "name=new")
@@ -63,13 +33,6 @@ VOLUMES = [
     {"name": "backup-settings", "configMap": {"name": "bak-galera-backup"}},
     {"name": "backup-secret", "secret": {"secretName": "backup-keys", "defaultMode": 288}},
 ]
-SECURITY = {
-    "runAsNonRoot": True,
-    "runAsUser": 999,
-    "runAsGroup": 999,
-    "fsGroup": 999,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 # What the restored data hold, asked on a server that nobody else can reach.
 LOOK = """
 import sys, tempfile
@@ -95,90 +58,9 @@ with open(path, "r+b") as file:
 """
 
 
-def do(*arguments: str, stdin: str | None = None) -> str:
-    return kubectl("-n", NAMESPACE, *arguments, stdin=stdin)
-
-
-def apply(*objects: dict[str, Any]) -> None:
-    do("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
-
-
-def until(what: str, find: Callable[[], Any], seconds: float = 240) -> Any:
-    """Wait until find returns something; fails with what it waited for."""
-    end = time.monotonic() + seconds
-    while not (found := find()):
-        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.5)
-    return found
-
-
-def pod(name: str, mounts: list[dict[str, Any]], volumes: list[dict[str, Any]]) -> dict[str, Any]:
-    """A pod of the agent's image that does nothing by itself."""
-    container = {
-        "name": "main",
-        "image": AGENT,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["sleep", "infinity"],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": mounts,
-    }
-    spec = {
-        "terminationGracePeriodSeconds": 0,
-        "securityContext": SECURITY,
-        "containers": [container],
-        "volumes": volumes,
-    }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
-
-
-def sql(statement: str, node: int = 0) -> str:
-    client = ["env", "MYSQL_PWD=r00t", "mariadb", "-N", "-h", "127.0.0.1", "-u", "root"]
-    return do("exec", "-i", f"bak-galera-{node}", "-c", "mariadb", "--", *client, stdin=statement).strip()
-
-
-def row(number: int) -> str:
-    """Add a row; returns the server's GTID position after it."""
-    return sql(f"INSERT INTO shop.orders VALUES ({number}); SELECT @@last_gtid")
-
-
-def published() -> dict[str, Any]:
-    """What GET /backups tells."""
-    data = json.loads(do("get", "configmap", "bak-galera-backup-state", "-o", "json")).get("data") or {}
-    return json.loads(data.get("catalog") or "{}")
-
-
-def target() -> dict[str, Any]:
-    (found,) = (published().get("catalog") or {}).get("targets") or [{}]
-    return found
-
-
-def patch(name: str, **data: str) -> None:
-    do("patch", "configmap", name, "--type=merge", "-p", json.dumps({"data": data}))
-
-
-def ask(name: str, **fields: str) -> None:
-    patch("bak-galera-backup-state", request=json.dumps({"id": name, **fields}))
-
-
-def answer(name: str) -> dict[str, Any] | None:
-    data = json.loads(do("get", "configmap", "bak-galera-backup-state", "-o", "json")).get("data") or {}
-    result = json.loads(data.get("result") or "{}")
-    done = result.get("id") == name and result.get("state") != "running"
-    return result if done else None
-
-
-def backup(name: str, kind: str) -> str:
-    """Have a backup taken on demand; returns its name."""
-    ask(name, action="backup", kind=kind)
-    result = until(f"backup {name}", lambda: answer(name))
-    assert result["state"] == "succeeded", result
-    return str(result["backup"])
-
-
-def leader() -> str:
-    found = json.loads(do("get", "leases", "-o", "json"))["items"]
-    holders = [one["spec"].get("holderIdentity", "") for one in found if one["metadata"]["name"].endswith("-backup")]
-    return holders[0] if holders else ""
+BAK = Backups(NAMESPACE, "bak")
+do, sql, row, published, target = BAK.do, BAK.sql, BAK.row, BAK.published, BAK.target
+patch, ask, answer, backup, leader, archived = BAK.patch, BAK.ask, BAK.answer, BAK.backup, BAK.leader, BAK.archived
 
 
 def restore(**env: str) -> tuple[int, str]:
@@ -197,30 +79,6 @@ def restored(**env: str) -> str:
     return do("exec", "-i", "restore", "--", "python3", "-", stdin=LOOK).strip()
 
 
-def archived(gtid: str) -> None:
-    sequence = int(gtid.rpartition("-")[2])
-    until(f"the archive of {gtid}", lambda: (published().get("archive") or {}).get("last", 0) >= sequence, 120)
-
-
-def make_store() -> dict[str, str]:
-    """An S3 server with an empty bucket; returns its keys and an age key, as the Secret of backups has them."""
-    apply(
-        pod("s3", [{"name": "data", "mountPath": "/data"}], [{"name": "data", "emptyDir": {}}]),
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "s3"},
-            "spec": {"selector": {"app": "s3"}, "ports": [{"port": 7070}]},
-        },
-    )
-    do("wait", "--for=condition=Ready", "pod/s3", "--timeout=120s")
-    do("cp", str(GATEWAY), "s3:/data/versitygw")
-    access = f"--access {KEYS['access-key-id']} --secret {KEYS['secret-access-key']}"
-    serve = f"/data/versitygw {access} --port :7070 posix --sidecar /data/meta /data/root"
-    script = f"mkdir -p /data/root/backups /data/meta; nohup {serve} >/data/log 2>&1 </dev/null & age-keygen 2>&-"
-    return {**KEYS, "age-identity": do("exec", "s3", "--", "bash", "-c", script)}
-
-
 def inventory(folder: Path, name: str, text: str, keys: dict[str, str]) -> str:
     """Make a namespace with the Secret, and the inventory of a cluster in it; returns the inventory's path."""
     (recipient,) = [line.split()[-1] for line in keys["age-identity"].splitlines() if "public key" in line]
@@ -232,12 +90,6 @@ def inventory(folder: Path, name: str, text: str, keys: dict[str, str]) -> str:
     recipients = f'galera_cluster_backup_encryption_recipients=["{recipient}"]'
     path.write_text(text.replace("[template_target]", f"{recipients}\n\n[template_target]"))
     return str(path)
-
-
-def play(path: str, playbook: str, **variables: str) -> str:
-    """Run a playbook; returns its output."""
-    given = [word for item in variables.items() for word in ("-e", "=".join(item))]
-    return run("ansible-playbook", "-i", path, f"stateful.galera.{playbook}", *given)
 
 
 def refused(path: str, playbook: str, **variables: str) -> str:
@@ -262,7 +114,7 @@ def inventories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     try:
         for name in (NAMESPACE, NEW_NAMESPACE):
             kubectl("create", "namespace", name)
-        keys = make_store()
+        keys = BAK.make_store()
         texts = {"bak": INVENTORY, "new": NEW_INVENTORY}
         yield {name: inventory(folder, name, text, keys) for name, text in texts.items()}
     finally:
@@ -275,7 +127,7 @@ def cluster(inventories: dict[str, str]) -> None:
     play(inventories["bak"], "site")
     places = [{"name": name, "mountPath": f"/{name}"} for name in ("temp", "target")]
     volumes = VOLUMES + [{"name": one["name"], "emptyDir": {}} for one in places]
-    apply(pod("restore", [*MOUNTS, *places], volumes))
+    apply(do, pod("restore", [*MOUNTS, *places], volumes))
     sql("CREATE TABLE shop.orders (id INT PRIMARY KEY)")
     do("wait", "--for=condition=Ready", "pod/restore", "--timeout=120s")
 
@@ -344,7 +196,8 @@ def test_a_trial_restore_lands_beside_the_manifest(chain: dict[str, str]) -> Non
 
 
 def test_a_damaged_backup_is_found_before_there_are_data(chain: dict[str, str]) -> None:
-    found = do("exec", "s3", "--", "bash", "-c", f"ls /data/root/backups/bak/backups/{chain['first']}/backup.*").strip()
+    look = f"ls /data/root/{BUCKET}/bak/backups/{chain['first']}/backup.*"
+    found = do("exec", "s3", "--", "bash", "-c", look).strip()
     do("exec", "-i", "s3", "--", "python3", "-", found, stdin=FLIP)
     code, text = restore(SOURCE_BACKUP=chain["second"])
     assert code == 1
@@ -360,6 +213,10 @@ def test_the_playbooks_take_list_and_verify_backups(chain: dict[str, str], inven
     assert changed(play(path, "backup", galera_backup_kind="full")) == 1
     (made,) = {one["name"] for one in target()["backups"]} - before
     assert f"{made} passed" in " ".join(play(path, "backup_verify", galera_backup_verify=made).split())
+    # as docs/backup.md says it; the newest backup, which is the one just made
+    do("create", "job", "--from=cronjob/bak-galera-backup-verify", "check")
+    do("wait", "--for=condition=Complete", "job/check", "--timeout=180s")
+    assert f"{made} passed" in do("logs", "job/check", "--all-containers")
     for source in ("false", "true"):
         listed = play(path, "backup_info", galera_backup_info_job=source)
         assert all(name in listed for name in (*before, made))

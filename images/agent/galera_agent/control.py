@@ -18,6 +18,7 @@ from .kube import ApiError
 from .lease import BootstrapLease
 from .members import Action, Consent, Decision, View
 from .record import Recorder
+from .rejoin import Rejoin
 from .settings import Settings
 from .state import State
 from .upkeep import Upkeep, myself
@@ -49,12 +50,14 @@ class Control:
         recorder: Recorder,
         events: Events,
         log: Callable[[str], None],
+        rejoin: Rejoin | None = None,
     ) -> None:
         self._settings, self._state, self._facts, self._lease = settings, state, facts, lease
         self._recorder, self._events, self._log = recorder, events, log
         self._caller: Caller | None = None
         self._caller_lock = threading.Lock()
         self._upkeep = Upkeep(settings, state, facts, lease, recorder, events, log)
+        self._rejoin = rejoin or Rejoin(settings, self._tell, log)
         self._failed_at: float | None = None
         self._queueing_since: float | None = None
         self._joining, self._failed_joins = False, 0
@@ -157,22 +160,28 @@ class Control:
                 again = False
             if not again:
                 stop.wait(ROUND_SECONDS)
+        self._rejoin.stop()
 
     def round(self) -> bool:
         """One round; True where the next one should follow at once."""
         caller = self._caller
         if caller is not None and caller.gone():
             self._hold(None)
+            self._rejoin.stop()
             self._state.testify(Evidence("unknown"))
             self._state.set("stopped", "the database container ended while it waited")
             return False
         if caller is not None:
             return self._decide(caller)
+        self._rejoin.stop()
         if self._upkeep.look():
             self._joining, self._failed_joins = False, 0
         return False
 
     def _decide(self, caller: Caller) -> bool:
+        if not self._rejoin.accepts(self._state.now.evidence):
+            self._state.testify(Evidence("empty"))
+            self._failed_at = None
         snapshot = self._state.now
         me = replace(myself(self._settings, snapshot.evidence), stopped=True)
         # With the Lease in hand nothing that was read before counts.
@@ -180,10 +189,30 @@ class Control:
         decision = decide.decide(view)
         if self._lease.held and decision.action not in (Action.CLAIM, Action.BOOTSTRAP):
             self._upkeep.quietly(self._lease.give_back)
+        if me.evidence.data == "empty" and self._fills(caller, view, decision):
+            return False
         if decision.action is Action.JOIN and (why := self._hold_back(view)):
             self._state.set("waiting", f"{why}, then {decision.reason}")
             return False
         return self._obey(caller, me.evidence, decision)
+
+    def _fills(self, caller: Caller, view: View, decision: Decision) -> bool:
+        """Fill an empty volume from a backup, if that can be done; whether the decision has to wait for it."""
+        waits = self._rejoin.round(view, decision)
+        if waits is None:
+            return False
+        if waits:
+            if self._state.now.phase != "filling":
+                # As where it asks a donor for everything; it begins only while others serve.
+                self._upkeep.quietly(self._recorder.forget_volume)
+            self._state.set("filling", waits, decision.offer)
+        else:
+            self._release(caller, ["recover"])
+        return True
+
+    def _tell(self, reason: str, kind: str, message: str) -> None:
+        if (uid := self._facts.pod_uid()) is not None:
+            self._events.say(reason, kind, message, uid)
 
     def _hold_back(self, view: View) -> str | None:
         self._queueing_since = self._queueing_since or time.monotonic()

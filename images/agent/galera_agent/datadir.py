@@ -24,7 +24,7 @@ _SIDE = re.compile(
 _LOCKED = ("ibdata1", "aria_log_control")
 _ZERO = "00000000-0000-0000-0000-000000000000"
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_RECOVERED = re.compile(rf"WSREP: Recovered position:?\s*({_UUID}):(-?\d+)", re.IGNORECASE)
+_RECOVERED = re.compile(rf"WSREP: Recovered position:?\s*({_UUID}):(-?\d+)(?:,(\d+-\d+-\d+))?", re.IGNORECASE)
 _NOISE = re.compile(r"^\d{4}-\d\d-\d\d\s+\d+:\d\d:\d\d\s+\d+\s+")
 
 
@@ -115,6 +115,12 @@ def parse_recovered(log: str) -> tuple[str | None, int | None] | None:
         return None
     uuid = _uuid(found[-1][0].lower())
     return uuid, _seqno(found[-1][1]) if uuid else None
+
+
+def recovered_gtid(log: str) -> str:
+    """Find the GTID, `domain-server-sequence`, that goes with the position; empty where the server has none."""
+    found = _RECOVERED.findall(log)
+    return str(found[-1][2]) if found else ""
 
 
 def after_recovery(log: str, exit_code: int, grastate: Grastate) -> Evidence:

@@ -74,7 +74,8 @@ def hold_back(view: View) -> str | None:
     # for five seconds and more.
     if entering and len(serving) + len(entering) > size:
         return f"lets {entering[-1].pod} enter first"
-    next_ones = [peer for peer in view.peers if peer.stopped and peer.evidence.data != "unknown"]
+    # One that fills its volume enters much later.
+    next_ones = [peer for peer in view.peers if peer.stopped and not peer.filling and peer.evidence.data != "unknown"]
     first = min((*next_ones, view.me), key=rank)
     return None if first is view.me else f"lets {first.pod} enter first"
 

@@ -58,6 +58,9 @@ class Member:
     caught_up: whether it is Synced and has applied all that it received.
     note: why it is silent, or what it does.
     record: what it knows of the record, None where it knows nothing.
+    filling: whether it fills its empty volume from a backup.
+    cached: the lowest seqno of which a joiner gets the write-sets from it, None where it does not tell.
+    vouches: names of backups that the data which it serves have grown out of (state.Snapshot).
     """
 
     pod: str
@@ -73,6 +76,9 @@ class Member:
     caught_up: bool = False
     note: str = ""
     record: Record | None = None
+    filling: bool = False
+    cached: int | None = None
+    vouches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pymysql
 
 from . import datadir
+from .datadir import Evidence
 from .wsrep import Server
 
 BEAT_SECONDS = 5.0
@@ -98,6 +99,26 @@ class Tools:
         if process.returncode:
             raise StepError(_words("mariadbd", process.returncode, log))
         return uuid
+
+    def position(self, data: Path) -> tuple[Evidence, str]:
+        """What InnoDB says of the data's place in the cluster's history: the evidence, and the GTID that goes with it.
+
+        The GTID is empty where the server has none. Raises StepError.
+        """
+        arguments = [
+            "mariadbd",
+            *self._offline(data, []),
+            f"--socket={self._scratch}/server.sock",
+            "--wsrep-on=ON",
+            f"--wsrep-provider={_provider()}",
+            "--wsrep-cluster-address=gcomm://",
+            "--wsrep-gtid-mode=ON",
+            "--binlog-format=ROW",
+            "--innodb-autoinc-lock-mode=2",
+            "--wsrep-recover",
+        ]
+        words = self._run(arguments, "recovers the position", lambda: "")
+        return datadir.after_recovery(words, 0, datadir.Grastate(None, None, False)), datadir.recovered_gtid(words)
 
     @contextmanager
     def serving(self, data: Path, layout: Sequence[str]) -> Iterator[Path]:

@@ -21,7 +21,7 @@ from .wsrep import DONOR, SYNCED
 TIMEOUT = 1.0
 _FRESH_SECONDS = 1.0
 _LARGEST = 1 << 20
-_WAITING = ("waiting", "refused")
+_WAITING = ("waiting", "refused", "filling")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def member(pod: str, seed: bool, ordinal: int, answer: Answer, absent: str = "",
     understood = status.get("format") == FORMAT
     if serving is not None:
         record = _record(status.get("record")) if understood else None
-        return Member(pod, seed, ordinal, Contact.ANSWERS, note=note, record=record, **serving)
+        vouches = _vouches(status.get("vouches"))
+        return Member(pod, seed, ordinal, Contact.ANSWERS, note=note, record=record, vouches=vouches, **serving)
     if not understood:
         return Member(pod, seed, ordinal, Contact.ANSWERS, note=_other_version(status))
     phase = str(status.get("phase"))
@@ -111,6 +112,7 @@ def member(pod: str, seed: bool, ordinal: int, answer: Answer, absent: str = "",
         live=live,
         note=note,
         record=_record(status.get("record")),
+        filling=phase == "filling",
     )
 
 
@@ -122,20 +124,23 @@ def _wsrep(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _serving(wsrep: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What a member of a primary component shows: its evidence, primary, size and caught_up; None if it serves none.
+    """What a member of a primary component shows: its evidence, primary, size and more; None if it serves none.
 
     These are facts of MariaDB, in fields that every format has (state.report): agents of all versions join each other.
+    Only cached is not: an older agent does not tell it.
     """
     if wsrep is None or wsrep.get("cluster_status") != "Primary" or wsrep.get("local_state") not in (DONOR, SYNCED):
         return None
     uuid, seqno, size = (wsrep.get(name) for name in ("cluster_state_uuid", "last_committed", "cluster_size"))
     if not isinstance(uuid, str) or not isinstance(seqno, int) or not isinstance(size, int):
         return None
+    cached = wsrep.get("local_cached_downto")
     return {
         "evidence": Evidence("present", uuid, seqno if seqno >= 0 else None),
         "primary": uuid,
         "size": size,
         "caught_up": wsrep["local_state"] == SYNCED and wsrep.get("local_recv_queue") == 0,
+        "cached": cached if isinstance(cached, int) and cached > 0 else None,
     }
 
 
@@ -146,6 +151,11 @@ def _other_version(status: Mapping[str, Any]) -> str:
         f"its agent {theirs} gives evidence in format {format_ or 'none'}, this agent {__version__} understands format "
         f"{FORMAT}: bring all agents to one version"
     )
+
+
+def _vouches(raw: Any) -> tuple[str, ...]:
+    """The backups that an answer vouches for; what is not understood is none."""
+    return tuple(one for one in raw if isinstance(one, str)) if isinstance(raw, list) else ()
 
 
 def _record(raw: Any) -> Record | None:

@@ -7,22 +7,18 @@ rename, with a marker in it: a killed run leaves nothing that looks like data, a
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import chain, datadir, offline, sql
+from . import chain, datadir, offline, place, sql
 from .backup import settings as backup_settings
 from .backup import streams
 from .backup.pipe import StreamError
@@ -31,14 +27,11 @@ from .backup.store import OWNER, StoreError
 from .backup.stream import CorruptError
 from .chain import Refused
 from .settings import SettingsError
-from .sources import Directories, Source, beside, mib
+from .sources import Directories, Source, beside
 
 MARKER = "galera_restored.json"
 _WORK = "galera-restore-"
 _OURS = ("root", "mysql", "xtrabackup", "mariadb.sys")
-# Of the backup or of the moment's server; in a data directory they would tell of what is no more.
-_NO_DATA = ("grastate.dat", "gvwstate.dat", "galera.cache", "backup-my.cnf", "xtrabackup_*", "mariadb_backup_*")
-_NO_DATA_EITHER = ("donor_galera_info", "mariabackup_*", "ib_buffer_pool", "multi-master.info")
 
 
 @dataclass(frozen=True)
@@ -126,7 +119,7 @@ def restore(
     """
     candidates = sources(plan, log)
     source = next(candidates)
-    with _locked(plan.target):
+    with place.locked(plan.target):
         while True:
             try:
                 return _restore(plan, source, log, version, tools)
@@ -155,7 +148,7 @@ def _restore(
     work = Path(tempfile.mkdtemp(prefix=_WORK, dir=plan.temp))
     try:
         # Sockets and logs not on the temporary volume: that may be a network file system.
-        with _locked(work, "lock"), tempfile.TemporaryDirectory() as scratch:
+        with place.locked(work, "lock"), tempfile.TemporaryDirectory() as scratch:
             uuid = _build(plan, source, work, statements, tools(Path(scratch), log), log)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -226,13 +219,11 @@ def _build(
     source.replay(plan.fresh, options, tools)
     tools.run_sql(plan.fresh, options, statements)
     uuid = tools.new_cluster(plan.fresh, options)
-    for pattern in (*_NO_DATA, *_NO_DATA_EITHER):
-        for path in plan.fresh.glob(pattern):
-            path.unlink()
+    place.strip(plan.fresh)
     _write_marker(plan, source, uuid)
-    _sync(plan.fresh)
+    place.sync(plan.fresh)
     plan.fresh.rename(plan.data)
-    _sync(plan.target)
+    place.sync(plan.target)
     return uuid
 
 
@@ -269,7 +260,7 @@ def _clean(plan: Plan) -> None:
     _remove_unfinished(plan)
     for path in (one for one in plan.temp.glob(f"{_WORK}*") if one.is_dir()):
         try:
-            with _locked(path, "lock"):
+            with place.locked(path, "lock"):
                 shutil.rmtree(path)
         except Refused:
             continue
@@ -285,39 +276,8 @@ def _require_space(plan: Plan, source: Source) -> None:
     if plan.temp.stat().st_dev == plan.target.stat().st_dev:
         both = needs[plan.temp] + needs[plan.target]
         needs = dict.fromkeys(needs, both)
-    for place, need in needs.items():
-        found = os.statvfs(place)
-        free = found.f_bavail * found.f_frsize
-        if free < need:
-            raise Refused(f"{place} has too little space: {mib(need)} MiB needed, {mib(free)} MiB free")
-
-
-@contextmanager
-def _locked(directory: Path, name: str = "") -> Iterator[None]:
-    """Hold a lock for the time of a block: of the directory itself, or of a file in it.
-
-    Raises Refused where another has it. A file system without locks has no say.
-    """
-    flags = os.O_RDWR | os.O_CREAT if name else os.O_RDONLY
-    number = os.open(directory / name, flags, 0o600)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(number)
-        raise Refused(f"another restore is at work in {directory}") from None
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.EBADF, errno.EOPNOTSUPP):
-            os.close(number)
-            raise
-    try:
-        yield
-    finally:
-        os.close(number)
-
-
-def _sync(path: Path) -> None:
-    """Have the file system of a path on its disk, before a rename says that it is."""
-    subprocess.run(["sync", "--file-system", str(path)], check=True)
+    for directory, need in needs.items():
+        place.require_space(directory, need)
 
 
 def _titles(source: Source) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from .members import Offer, Record
 LIVE_SECONDS = 60.0
 # Of the evidence in /status: raised whenever an older agent would misread it. Elections need one format, joins do not.
 FORMAT = 1
-PHASES = ("waiting", "refused", "initialising", "starting", "running", "stopped")
+PHASES = ("waiting", "refused", "initialising", "filling", "starting", "running", "stopped")
+# Names of backups that one agent vouches for at most; older ones are left out
+_VOUCHED = 30
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Snapshot:
     answered_at: monotonic time of the server's last answer, of which wsrep is the content; None before the first one.
     draining_at: monotonic time since which the pod takes no queries.
     offer: what a human may consent to, where nothing else goes on. record: what a server in service knows of it.
+    vouches: names of backups, oldest first, of which the running server's data are certainly a continuation: they were
+    taken from it, or from members of its primary component, while it was in that without interruption. The uuid does
+    not tell: a cluster that was continued without its most advanced volume keeps it.
     """
 
     phase: str = "stopped"
@@ -39,6 +44,7 @@ class Snapshot:
     draining_at: float | None = None
     offer: Offer | None = None
     record: Record | None = None
+    vouches: tuple[str, ...] = ()
 
 
 class State:
@@ -48,11 +54,24 @@ class State:
         self._log, self._clock = log, clock
         self._lock = threading.Lock()
         self._now = Snapshot()
+        self._stay = 0
 
     @property
     def now(self) -> Snapshot:
         """The state at this moment."""
         return self._now
+
+    @property
+    def stay(self) -> int:
+        """Number of the server's stay in the primary component: another one whenever it may have left it."""
+        return self._stay
+
+    def vouch(self, stay: int, names: Iterable[str]) -> None:
+        """Vouch for backups that the server's data have grown out of, unless that stay is over."""
+        with self._lock:
+            if stay == self._stay:
+                known = sorted({*self._now.vouches, *names})
+                self._now = replace(self._now, vouches=tuple(known[-_VOUCHED:]))
 
     def age(self, snapshot: Snapshot) -> float | None:
         """Seconds since the server's last answer."""
@@ -70,6 +89,7 @@ class State:
     def begin(self) -> None:
         """The database container has started: nothing that was known of its server holds any more."""
         with self._lock:
+            self._stay += 1
             self._now = Snapshot("starting", "finds the position of its volume")
 
     def testify(self, evidence: Evidence) -> None:
@@ -89,6 +109,8 @@ class State:
 
     def heard(self, status: wsrep.Status | None, version: str | None, problem: str, present: bool) -> None:
         """Note the outcome of a poll: an answer, or the problem; present is whether something listens at the socket."""
+        if (status is None and not present) or (status is not None and not status.primary):
+            self._leave()
         if status is not None and self._now.phase in ("starting", "running", "stopped"):
             reason = self._now.reason if self._now.draining_at else _state_of(status)
             self._change(
@@ -119,6 +141,12 @@ class State:
         if snapshot.phase != "running" or age is None or age < LIVE_SECONDS:
             return None
         return f"mariadbd has not answered for {age:.0f} s: {snapshot.reason}"
+
+    def _leave(self) -> None:
+        """The server is not in the primary component: what comes after may be of another history."""
+        with self._lock:
+            self._stay += 1
+            self._now = replace(self._now, vouches=())
 
     def _change(self, **changes: Any) -> None:
         with self._lock:
@@ -153,6 +181,7 @@ def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[s
         },
         "wsrep": None if snapshot.wsrep is None else snapshot.wsrep.as_dict(),
         "record": None if record is None else {"uuid": record.uuid, "given_up": dict(record.given_up)},
+        "vouches": list(snapshot.vouches),
         "offer": None if snapshot.offer is None else snapshot.offer.as_dict(),
         "server_version": snapshot.server_version,
         "age_seconds": None if age is None else round(age, 3),

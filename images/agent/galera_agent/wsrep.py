@@ -26,6 +26,7 @@ _VARIABLES = (
     "wsrep_local_state",
     "wsrep_local_state_comment",
     "wsrep_last_committed",
+    "wsrep_local_cached_downto",
     "wsrep_flow_control_paused",
     "wsrep_local_recv_queue",
     "wsrep_local_send_queue",
@@ -40,7 +41,10 @@ DONOR, SYNCED = 2, 4
 
 @dataclass(frozen=True)
 class Status:
-    """What a node says of itself; numbers are -1 where the server does not say them."""
+    """What a node says of itself; numbers are -1 where the server does not say them.
+
+    local_cached_downto: the lowest seqno that its gcache holds for others, -1 where that is empty.
+    """
 
     connected: bool
     ready: bool
@@ -50,6 +54,7 @@ class Status:
     local_state: int
     local_state_comment: str
     last_committed: int
+    local_cached_downto: int
     flow_control_paused: float
     local_recv_queue: int
     local_send_queue: int
@@ -94,6 +99,7 @@ def parse(rows: Mapping[str, str]) -> Status:
         local_state=whole("local_state"),
         local_state_comment=values.get("local_state_comment", ""),
         last_committed=whole("last_committed"),
+        local_cached_downto=_unsigned(whole("local_cached_downto")),
         flow_control_paused=_number(values.get("flow_control_paused", "-1")),
         local_recv_queue=whole("local_recv_queue"),
         local_send_queue=whole("local_send_queue"),
@@ -220,7 +226,7 @@ def _number(text: str) -> float:
 
 
 def _unsigned(value: int) -> int:
-    # Outside the primary component the server shows -1 as an unsigned number.
+    # The server shows -1 as an unsigned number: outside the primary component, and of an empty gcache.
     return -1 if value >= 2**63 else value
 
 

@@ -459,6 +459,10 @@ QUEUE = {
     "the lowest ordinal goes first": (view(node(2, EMPTY), primary(0), node(1, EMPTY)), "n-1"),
     "a higher ordinal goes later": (view(node(1, EMPTY), primary(0), node(2, EMPTY)), None),
     "one that cannot say what it holds is not waited for": (view(node(2, EMPTY), primary(0), node(1, LOST)), None),
+    "one that fills its volume is not waited for": (
+        view(node(2, EMPTY), primary(0), replace(node(1, EMPTY), filling=True)),
+        None,
+    ),
     "a component about to notice its dead": (view(node(1, data(5)), primary(0, size=3), node(2, data(5))), "left of 3"),
     "a component that keeps its majority": (view(node(1, data(5)), primary(0, size=3), primary(2, size=3)), None),
 }

@@ -49,6 +49,7 @@ def judge(said: dict[str, Any]) -> Member:
     [
         (status("waiting", PRESENT), True, False, False, None),
         (status("refused", PRESENT), True, False, False, None),
+        (status("filling", {"data": "empty"}), True, False, False, None),
         (status("starting"), False, True, False, None),
         (status("initialising"), False, False, False, None),
         (status("stopped"), False, False, False, None),
@@ -210,6 +211,27 @@ def test_a_report_has_what_every_format_has() -> None:
 )
 def test_what_a_member_knows_of_the_record(raw: Any, record: Record | None) -> None:
     assert judge({**status("running", PRESENT, 0.2), "record": raw}).record == record
+
+
+@pytest.mark.parametrize(
+    ("said", "cached", "vouches"),
+    [
+        ({"local_cached_downto": 5, "vouches": ["b1", "b2"]}, 5, ("b1", "b2")),
+        ({"local_cached_downto": -1, "vouches": []}, None, ()),
+        ({"local_cached_downto": "5", "vouches": "b1"}, None, ()),
+        ({"vouches": ["b1", 7]}, None, ("b1",)),
+        ({}, None, ()),
+    ],
+)
+def test_what_a_node_could_rejoin_with(said: dict[str, Any], cached: int | None, vouches: tuple[str, ...]) -> None:
+    wsrep = {name: value for name, value in said.items() if name != "vouches"}
+    answer = {**status("running", PRESENT, 0.2, **wsrep), **{key: said[key] for key in said if key == "vouches"}}
+    found = judge(answer)
+    assert (found.cached, found.vouches) == (cached, vouches)
+
+
+def test_who_fills_its_volume_is_known_as_that() -> None:
+    assert [judge(status(phase, {"data": "empty"})).filling for phase in ("filling", "waiting")] == [True, False]
 
 
 @pytest.mark.parametrize(("state", "queue", "caught_up"), [(4, 0, True), (4, 3, False), (2, 0, False)])

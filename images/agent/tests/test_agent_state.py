@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from agent_fakes import Clock
 from galera_agent.datadir import Evidence
@@ -94,7 +96,7 @@ def test_a_new_start_forgets_the_old_server(state: State, clock: Clock) -> None:
     assert "draining" not in str(state.not_ready())
 
 
-@pytest.mark.parametrize("phase", ["waiting", "refused", "initialising"])
+@pytest.mark.parametrize("phase", ["waiting", "refused", "initialising", "filling"])
 def test_a_late_answer_of_the_old_server_counts_for_nothing(state: State, phase: str) -> None:
     state.begin()
     state.set(phase, "why")
@@ -128,13 +130,43 @@ def test_only_a_server_that_ran_and_is_silent_is_dead(state: State, clock: Clock
     assert "has not answered for 60 s" in str(state.dead())
 
 
-@pytest.mark.parametrize("phase", ["waiting", "refused", "initialising", "starting", "stopped"])
+@pytest.mark.parametrize("phase", ["waiting", "refused", "initialising", "filling", "starting", "stopped"])
 def test_no_start_and_no_transfer_is_ever_dead(state: State, clock: Clock, phase: str) -> None:
     running(state)
     state.begin()
     state.set(phase, "takes an hour")
     clock.now += 3600
     assert state.dead() is None
+
+
+def test_backups_are_vouched_for_as_long_as_the_server_stays_in_the_component(state: State, clock: Clock) -> None:
+    running(state)
+    stay = state.stay
+    state.vouch(stay, ["b2", "b1"])
+    state.heard(None, None, "timed out", True)
+    running(state)
+    state.vouch(stay, ["b3"])
+    assert show(state, clock)["vouches"] == ["b1", "b2", "b3"]
+    state.vouch(stay, [f"c{number:02}" for number in range(40)])
+    assert len(state.now.vouches) == 30
+    assert state.now.vouches[-1] == "c39"
+
+
+@pytest.mark.parametrize("leave", ["outside", "dead", "restarted"])
+def test_what_was_known_before_the_server_left_the_component_counts_no_more(state: State, leave: str) -> None:
+    """A backup that ends in between must not be vouched for by the server that comes after."""
+    running(state)
+    stay = state.stay
+    state.vouch(stay, ["b1"])
+    if leave == "outside":
+        running(state, replace(SYNCED, cluster_status="non-Primary"))
+    elif leave == "dead":
+        state.heard(None, None, "Connection refused", False)
+    else:
+        state.begin()
+    running(state)
+    state.vouch(stay, ["b2"])
+    assert state.now.vouches == ()
 
 
 def test_each_change_is_one_line(state: State, lines: list[str]) -> None:

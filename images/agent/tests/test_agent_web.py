@@ -91,6 +91,7 @@ def test_status_has_all_that_is_promised(port: int, state: State) -> None:
         "evidence",
         "wsrep",
         "record",
+        "vouches",
         "offer",
         "server_version",
         "age_seconds",

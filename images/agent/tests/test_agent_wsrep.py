@@ -22,6 +22,7 @@ SYNCED = {
     "wsrep_cluster_status": "Primary",
     "wsrep_connected": "ON",
     "wsrep_last_committed": "2",
+    "wsrep_local_cached_downto": "1",
     "wsrep_provider_version": "4.23(rXXXX)",
     "wsrep_ready": "ON",
 }
@@ -62,6 +63,7 @@ def test_parse() -> None:
         local_state=4,
         local_state_comment="Synced",
         last_committed=2,
+        local_cached_downto=1,
         flow_control_paused=1.38e-05,
         local_recv_queue=0,
         local_send_queue=0,
@@ -70,6 +72,10 @@ def test_parse() -> None:
         desync_count=0,
         provider_version="4.23(rXXXX)",
     )
+
+
+def test_an_empty_gcache_holds_nothing() -> None:
+    assert parse({**SYNCED, "wsrep_local_cached_downto": "18446744073709551615"}).local_cached_downto == -1
 
 
 def test_the_status_has_all_that_is_promised() -> None:

@@ -234,6 +234,21 @@ def test_another_node_whose_logs_begin_later_leaves_a_gap_that_is_told(
     assert archive(other, store)[store.label].gap is None  # type: ignore[union-attr]
 
 
+def test_a_node_that_knows_nothing_of_what_came_before_leaves_a_gap_that_is_told(
+    tmp_path: Path, server: Server, store: VolumeStore
+) -> None:
+    """Its data came without a binary log: the lists of GTIDs in its own logs are empty, not at zero."""
+    server.commit(3)
+    archive(server, store)
+    (tmp_path / "n1").mkdir()
+    other = Server(tmp_path / "n1")
+    other.rotate()
+    other.last = 5
+    other.commit(4)
+    assert archive(other, store, pod="n-galera-1")[store.label].gap == (4, 5)  # type: ignore[union-attr]
+    assert covered(segment.spans(store, UUID)) == [(1, 3), (6, 9)]
+
+
 def test_a_target_that_lags_behind_catches_up(tmp_path: Path, server: Server, store: VolumeStore) -> None:
     server.commit(3)
     archive(server, store)

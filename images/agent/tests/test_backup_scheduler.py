@@ -21,6 +21,7 @@ from galera_agent.backup.publish import Publisher
 from galera_agent.backup.scheduler import Scheduler
 from galera_agent.events import Events
 from galera_agent.lease import RENEW_SECONDS, BootstrapLease
+from galera_agent.state import State
 
 STATE, LEASE = "n-galera-backup-state", "n-galera-backup"
 
@@ -52,6 +53,7 @@ class Bench:
         self.started: list[Work] = []
         self.said: list[str] = []
         self.unfit, self.seqno = "", 10
+        self.state = State(self.said.append)
         kube.make_map(STATE)
         self.write()
         board = Publisher(
@@ -65,7 +67,15 @@ class Bench:
         )
         leader = Leader(BootstrapLease(kube, LEASE, "n-galera-2", clock), lambda: None, clock)
         self.scheduler = Scheduler(
-            leader, board, lambda: self.unfit, lambda: self.seqno, self.start, self.said.append, file=file, clock=clock
+            leader,
+            board,
+            lambda: self.unfit,
+            lambda: self.seqno,
+            self.state,
+            self.start,
+            self.said.append,
+            file=file,
+            clock=clock,
         )
 
     def start(self, words: Sequence[str]) -> Work:
@@ -100,6 +110,30 @@ def bench(kube: FakeKube, clock: Clock, tmp_path: Path) -> Bench:
 
 def later(**delta: float) -> str:
     return (datetime.now(UTC) + timedelta(**delta)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize(("restarts", "vouched"), [(False, ("b1",)), (True, ())])
+def test_a_backup_is_vouched_for_unless_the_server_was_another(
+    bench: Bench, restarts: bool, vouched: tuple[str, ...]
+) -> None:
+    bench.rounds(1)
+    if restarts:
+        bench.state.begin()
+    bench.started[-1].ends("succeeded", backup="b1")
+    bench.rounds(1)
+    assert bench.state.now.vouches == vouched
+
+
+@pytest.mark.parametrize(("command", "state"), [("tick", "failed"), ("tick", "nothing"), ("verify", "succeeded")])
+def test_what_is_no_new_backup_is_not_vouched_for(bench: Bench, command: str, state: str) -> None:
+    if command == "verify":
+        bench.ask(action="verify", name="b1")
+    bench.rounds(5)
+    (work,) = bench.started
+    assert work.words[0] == command
+    work.ends(state, backup="b1")
+    bench.rounds(1)
+    assert bench.state.now.vouches == ()
 
 
 def test_without_settings_nothing_happens(bench: Bench) -> None:

@@ -45,6 +45,11 @@ def test_what_may_be_null() -> None:
     assert found.retention == Retention(None, 3, None)
 
 
+@pytest.mark.parametrize(("given", "found"), [({}, False), ({"rejoin_from_backup": True}, True)])
+def test_an_older_file_knows_of_no_rejoin(given: dict[str, Any], found: bool) -> None:
+    assert from_json(settings_json(**given)).rejoin_from_backup is found
+
+
 def s3(**changes: Any) -> dict[str, Any]:
     return {"s3": {**SETTINGS["s3"], **changes}}
 
@@ -101,6 +106,7 @@ def retention(**changes: Any) -> dict[str, Any]:
         ({"recipients": "age1"}, 'recipients is "age1"; allowed'),
         ({"zstd_level": 22}, "zstd_level is 22; allowed: a whole number from 1 to 19"),
         ({"bandwidth_bytes": 10}, "bandwidth_bytes is 10; allowed: bytes a second, from 65536, or null"),
+        ({"rejoin_from_backup": "yes"}, 'rejoin_from_backup is "yes"; allowed: true, false'),
         ({"bandwith": 10}, "bandwith is unknown; allowed: format, cluster,"),
     ],
 )

@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import random
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,21 +18,12 @@ import pytest
 from backup_samples import at, full, increment, verification
 from galera_agent import offline, restore
 from galera_agent.backup import streams
-from galera_agent.backup.manifest import Manifest, StoredObject, object_key, verification_key
+from galera_agent.backup.manifest import Manifest, verification_key
 from galera_agent.backup.pipe import StreamError
 from galera_agent.backup.store import StoreError
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
-
-VERSION = "mariadb-backup based on MariaDB server 11.8.6-MariaDB debian-linux-gnu (x86_64)\n"
-RECIPIENT = "age1" + "q" * 58
-# Simplest forms: no compression, a stream is a tar, and who has the right key file can read
-PROGRAMS = {
-    "zstd": "exec cat",
-    "mbstream": 'exec tar -x -C "${2#--directory=}"',
-    "age": 'read -r key <"$3"; [ "$key" = right ] || { echo "no identity matched" >&2; exit 1; }; exec cat',
-    "age-keygen": f'read -r key <"$2"; [ "$key" = right ] && echo {RECIPIENT} || echo age1other',
-}
+from stream_samples import VERSION, content, install, put
 
 
 class Tools(offline.Tools):
@@ -53,37 +42,6 @@ class Tools(offline.Tools):
     @contextmanager
     def serving(self, data: Path, layout: Sequence[str]) -> Iterator[Path]:
         yield self._scratch / "socket"
-
-
-def content(what: str) -> bytes:
-    """A stream: a tar of a data directory's files."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in (("what", what.encode()), ("ibdata1", what.encode() * 500), ("binlog.000003", b"old")):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-        info = tarfile.TarInfo("mysql")
-        info.type, info.mode = tarfile.DIRTYPE, 0o700
-        tar.addfile(info)
-    return buffer.getvalue()
-
-
-def put(store: VolumeStore, manifest: Manifest, data: bytes) -> Manifest:
-    """Write a backup of a stream."""
-    key = object_key(manifest.name, "backup.xb.zst.age")
-    whole = replace(
-        manifest,
-        encryption="age",
-        recipients=(RECIPIENT,),
-        binlog=replace(manifest.binlog, file="binlog.000003") if manifest.binlog else None,
-        objects=(StoredObject(key, len(data), hashlib.sha256(data).hexdigest()),),
-    )
-    with store.writer(key) as writer:
-        writer.write(data)
-        writer.commit()
-    store.put(whole.key, whole.to_json())
-    return whole
 
 
 class Bench:
@@ -126,11 +84,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    (tmp_path / "bin").mkdir()
-    for name, script in PROGRAMS.items():
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "bin" / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    install(tmp_path / "bin", monkeypatch)
     return Bench(tmp_path)
 
 

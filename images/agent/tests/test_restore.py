@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from galera_agent import offline, restore
+from galera_agent import offline, place, restore
 from galera_agent.chain import Backup, Refused, check_versions, choose, read_backup, read_store
 from galera_agent.sql import SecretError
 
@@ -388,14 +388,14 @@ def test_what_a_killed_run_left_is_removed_and_the_work_of_a_living_one_is_not(p
         left.mkdir(parents=True)
     living = plan.temp / "galera-restore-alive"
     living.mkdir()
-    with restore._locked(living, "lock"):
+    with place.locked(living, "lock"):
         go(plan)
     assert sorted(path.name for path in plan.temp.iterdir()) == ["galera-restore-alive", "of-others"]
     assert not (plan.data / "torso").exists()
 
 
 def test_two_restores_into_one_volume(plan: restore.Plan) -> None:
-    with restore._locked(plan.target), pytest.raises(Refused, match="another restore is at work"):
+    with place.locked(plan.target), pytest.raises(Refused, match="another restore is at work"):
         go(plan)
     assert seen(plan.target, plan.temp) == []
 

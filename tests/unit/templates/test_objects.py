@@ -365,6 +365,7 @@ def test_the_agent_reads_the_settings_of_backups(clusters: dict[str, Manifests])
             if document["kind"] == "ConfigMap" and "backup.json" in document.get("data", {}):
                 found = settings.from_json(document["data"]["backup.json"])
                 assert found.cluster == document["metadata"]["labels"]["app.kubernetes.io/instance"]
+                assert found.rejoin_from_backup is (name != "s3")
                 seen.add(name)
     assert seen == {"pks", "coreos", "local", "one", "s3"}
 

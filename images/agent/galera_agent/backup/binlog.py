@@ -129,11 +129,14 @@ def closed_logs(query: Query, node: Node, after: int) -> list[Log]:
     for name in reversed(names):
         path = node.basename.with_name(name)
         try:
-            before = binlog_events.read_start(path).get(node.domain, 0)
-            found.insert(0, Log(path, before, tuple(binlog_events.runs(binlog_events.transactions(path), node.domain))))
+            start = binlog_events.read_start(path)
+            runs = tuple(binlog_events.runs(binlog_events.transactions(path), node.domain))
         except FileNotFoundError:
             # The server has purged it since: what is missing then shows as a gap.
             break
+        # A server that got its data without a binary log has an empty list, and nothing of what was logged before.
+        before = start.get(node.domain, runs[0].first - 1 if runs else 0)
+        found.insert(0, Log(path, before, runs))
         if before <= after:
             break
     return found

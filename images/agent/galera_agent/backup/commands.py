@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`python3 -m galera_agent backup ...`: what the agent's child processes do, and people by hand.
 
-Each command prints one JSON object for a line: `{"type": "begin", ...}` when work begins, `{"type": "end", "state":
-"succeeded" | "failed" | "nothing", ...}` at its end. What it says meanwhile goes to standard error.
+Each command prints one JSON object for a line: `{"type": "begin", ...}` when work begins, perhaps some of `{"type":
+"progress", ...}`, `{"type": "end", "state": "succeeded" | "failed" | "nothing", ...}` at its end. What it says
+meanwhile goes to standard error.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ from typing import Any
 
 from .. import settings as agent_settings
 from ..chain import Refused
-from ..offline import StepError
+from ..offline import StepError, tool_version
 from ..settings import SettingsError
-from . import base, binlog, catalog, cleanup, plan, retention, runner, server, settings, streams, summary, verify
+from . import base, binlog, catalog, cleanup, fill, plan, retention, runner, server, settings, streams, summary, verify
 from .binlog_events import BinlogError
 from .catalog import Catalog, ChainError, Owner
 from .document import to_time
 from .pipe import Limit, StreamError
 from .settings import Settings
 from .store import Store, StoreError, open_stores
+from .terms import Terms
 
 _KNOWN = (
     SettingsError,
@@ -61,6 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands.add_parser("expire", help="print what would expire; deletes nothing")
     adopt = commands.add_parser("adopt", help="go on with the targets as another Galera cluster of the same name")
     adopt.add_argument("--uuid", required=True, help="of the cluster that was restored")
+    make = commands.add_parser("fill", help="make the data directory of a node that joins the running cluster by IST")
+    make.add_argument("--uuid", required=True, help="of the running cluster")
+    make.add_argument("--cached", required=True, type=int, help="the lowest seqno that a donor has in its gcache")
+    make.add_argument("--vouched", action="append", default=[], help="a backup that the cluster's data continue")
     check = commands.add_parser("verify", help="restore a backup into a throw-away server and check its tables")
     check.add_argument("name", nargs="?", default="latest", help="a backup's name; latest by default")
     check.add_argument("--work", type=Path, default=Path("/temp"), help="an empty place with room for the data")
@@ -77,6 +83,7 @@ def command(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         "list": _list,
         "expire": _expire,
         "adopt": _adopt,
+        "fill": _fill,
         "verify": _verify,
     }
     try:
@@ -182,6 +189,36 @@ def _adopt(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     owner = Owner(found.cluster, found.namespace, arguments.uuid, datetime.now(UTC))
     done = [f"{store.label}: {catalog.adopt(store, owner)}" for store in open_stores(found)]
     return {"state": "succeeded", "message": "; ".join(done)}
+
+
+def _fill(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
+    found = settings.load()
+    agent = agent_settings.from_env(env)
+    stores = open_stores(found)
+    catalogs, errors = _read(stores)
+    if not catalogs:
+        raise StoreError("; ".join(errors.values()))
+    # A key that the inventory gives is among the cluster's passwords; one of a Secret of its own is on no node.
+    keys = [folder / streams.IDENTITY for folder in (settings.SECRETS, agent.secrets)]
+
+    def tell(backup: str, text: str) -> None:
+        _print({"type": "progress", "command": "fill", "backup": backup, "message": text})
+
+    try:
+        done = fill.fill(
+            stores,
+            catalogs,
+            Terms(arguments.uuid, arguments.cached, frozenset(arguments.vouched)),
+            agent.datadir,
+            next((key for key in keys if key.exists()), keys[0]),
+            Limit(found.deadline_seconds),
+            _say,
+            tell,
+            tool_version(),
+        )
+    except Refused as error:
+        return {"state": "nothing", "message": "; ".join([str(error), *errors.values()])}
+    return {"state": "succeeded", "backup": done.name, "seqno": done.seqno, "message": f"made of {done.name}"}
 
 
 def _verify(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:

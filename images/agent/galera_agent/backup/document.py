@@ -45,6 +45,13 @@ class Document:
             self.problem(name, value, allowed, str(error))
             return fallback
 
+    def take_optional(self, name: str, convert: Callable[[Any], _T], allowed: str, missing: _T) -> _T:
+        """Return a field that documents of older versions do not have; missing stands for it there."""
+        if name in self._left:
+            return self.take(name, convert, allowed, missing)
+        self._known.append(name)
+        return missing
+
     def problem(self, name: str, value: object, allowed: str, why: str = "") -> None:
         """Add a problem with a field that was taken."""
         self._problems.append(f"{self._path}{name} is {_shown(value)}{why and f' ({why})'}; allowed: {allowed}")

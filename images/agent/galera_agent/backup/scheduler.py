@@ -49,6 +49,17 @@ class Running(Protocol):
         """End it."""
 
 
+class History(Protocol):
+    """What the server's data are a continuation of (state.State)."""
+
+    @property
+    def stay(self) -> int:
+        """Number of the server's stay in the primary component."""
+
+    def vouch(self, stay: int, names: Sequence[str]) -> None:
+        """Vouch for backups, unless that stay is over."""
+
+
 class Board(Protocol):
     """Where outcomes are published (publish.Publisher)."""
 
@@ -88,6 +99,7 @@ class Scheduler:
         board: Board,
         unfit: Callable[[], str],
         seqno: Callable[[], int],
+        history: History,
         start: Callable[[Sequence[str]], Running],
         log: Callable[[str], None],
         *,
@@ -95,6 +107,7 @@ class Scheduler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._leader, self._board, self._unfit, self._seqno = leader, board, unfit, seqno
+        self._history, self._stay = history, -1
         self._start, self._log, self._file, self._clock = start, log, file, clock
         self._settings: Settings | None = None
         self._seen: int | None = None
@@ -173,6 +186,8 @@ class Scheduler:
         state, message, now = str(result.get("state")), str(result.get("message", "")), self._clock()
         progress = self._progress
         tick = work.words[0] == "tick"
+        if tick and state == "succeeded":
+            self._history.vouch(self._stay, [str(result.get("backup"))])
         if state != "nothing":
             self._log(f"backup: {work.words[0]} {state}: {message}")
             failed = state == "failed"
@@ -229,7 +244,7 @@ class Scheduler:
             words = ["tick"]
             if progress.failed_at is not None:
                 words += ["--failures", str(progress.failures), "--failed-at", f"{progress.failed_at:.0f}"]
-            self._work = self._start(words)
+            self._begin_work(words)
         interval = settings.binlog_interval_seconds
         if interval is not None and self._archiver is None and now >= progress.next_archive:
             progress.next_archive = now + interval * _ARCHIVE_SHARE
@@ -247,7 +262,11 @@ class Scheduler:
             self._board.answer(request, "failed", "", "the request is not understood; allowed: action backup or verify")
             return
         self._board.answer(request, "running", "", "")
-        self._request, self._work = request, self._start(words)
+        self._request = request
+        self._begin_work(words)
+
+    def _begin_work(self, words: Sequence[str]) -> None:
+        self._stay, self._work = self._history.stay, self._start(words)
 
     def _publish(self) -> None:
         progress, now = self._progress, self._clock()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts the backup thread of an agent together."""
+"""Puts the backup threads of an agent together."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from .child import Child
 from .leader import Leader
 from .publish import Publisher
 from .scheduler import Scheduler
+from .witness import Witness
 
 
 def start(settings: Settings, state: State, stop: threading.Event, log: Callable[[str], None]) -> Callable[[], str]:
-    """Start the thread; returns what reads the document of GET /backups."""
+    """Start the threads; returns what reads the document of GET /backups."""
     api = kube.in_cluster(settings.namespace)
     prefix = f"{settings.cluster}-galera-backup"
     events = Events(api, settings.namespace, settings.pod)
@@ -30,10 +31,13 @@ def start(settings: Settings, state: State, stop: threading.Event, log: Callable
         board,
         lambda: state.not_ready() or "",
         lambda: _seqno(state),
+        state,
         Child,
         log,
     )
     threading.Thread(target=scheduler.run, args=(stop,), name="backup", daemon=False).start()
+    witness = Witness(settings, state, Peers(settings.http_port))
+    threading.Thread(target=witness.run, args=(stop,), name="witness", daemon=True).start()
     return board.read
 
 

@@ -70,7 +70,8 @@ class Retention:
 @dataclass(frozen=True)
 class Settings:
     """All of backup.json. At least one of volume and s3 is there. binlog_interval_seconds, incremental_interval_seconds
-    and verify_schedule None: not done. recipients empty: not encrypted. bandwidth_bytes: a second, None unlimited."""
+    and verify_schedule None: not done. recipients empty: not encrypted. bandwidth_bytes: a second, None unlimited.
+    rejoin_from_backup: whether a node fills an empty volume from a backup."""
 
     cluster: str
     namespace: str
@@ -87,6 +88,7 @@ class Settings:
     recipients: tuple[str, ...]
     zstd_level: int
     bandwidth_bytes: int | None
+    rejoin_from_backup: bool
 
 
 def load(path: Path = FILE) -> Settings:
@@ -130,6 +132,7 @@ def from_json(content: str) -> Settings:
         bandwidth_bytes=document.take(
             "bandwidth_bytes", optional(whole(65536)), "bytes a second, from 65536, or null", None
         ),
+        rejoin_from_backup=document.take_optional("rejoin_from_backup", boolean, "true, false", False),
     )
     document.end()
     if settings.volume is None and settings.s3 is None and not problems:

@@ -38,7 +38,7 @@ IDENTITY = "age-identity"
 
 
 class Streams:
-    """One chain of a store, and what is replayed after it."""
+    """One chain of a store, and what is replayed after it. passed: told of bytes that were read of its objects."""
 
     def __init__(
         self,
@@ -49,9 +49,10 @@ class Streams:
         identity: Path,
         log: Callable[[str], None],
         limit: Limit | None = None,
+        passed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._store, self._backups, self._steps, self._target = store, chosen, steps, target
-        self._identity, self._log, self._limit = identity, log, limit or Limit()
+        self._identity, self._log, self._limit, self._passed = identity, log, limit or Limit(), passed
 
     @property
     def identity(self) -> list[list[str]]:
@@ -128,7 +129,9 @@ class Streams:
     def _objects(self, objects: Sequence[StoredObject]) -> Iterator[bytes]:
         for one in objects:
             with self._store.reader(one.key) as reader:
-                yield from checked(reader, one.key, one.size, one.sha256)
+                for chunk in checked(reader, one.key, one.size, one.sha256):
+                    self._passed(len(chunk))
+                    yield chunk
 
 
 def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:

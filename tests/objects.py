@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What end-to-end tests and benches put on Kubernetes: idle pods of the agent's image, and an S3 server."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+AGENT = "localhost/stateful-galera/agent:1.0.0"
+GATEWAY = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stateful-galera/bin/versitygw"
+BUCKET = "backups"
+KEYS = {"access-key-id": "backup", "secret-access-key": "not-a-secret"}
+SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": 999,
+    "runAsGroup": 999,
+    "fsGroup": 999,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+class Do(Protocol):
+    """kubectl in one namespace: returns what it printed, raises where it fails."""
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl with these arguments."""
+
+
+def apply(do: Do, *objects: dict[str, Any]) -> None:
+    """Apply objects, given without a namespace."""
+    do("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+
+def pod(name: str, mounts: list[dict[str, Any]], volumes: list[dict[str, Any]]) -> dict[str, Any]:
+    """A pod of the agent's image that does nothing by itself."""
+    container = {
+        "name": "main",
+        "image": AGENT,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sleep", "infinity"],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": mounts,
+    }
+    spec = {
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": SECURITY,
+        "containers": [container],
+        "volumes": volumes,
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+def serve_s3(do: Do) -> None:
+    """Start an S3 server with the empty bucket BUCKET, as http://s3.<namespace>:7070 with KEYS; `make s3` brings it."""
+    apply(
+        do,
+        pod("s3", [{"name": "data", "mountPath": "/data"}], [{"name": "data", "emptyDir": {}}]),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "s3"},
+            "spec": {"selector": {"app": "s3"}, "ports": [{"port": 7070}]},
+        },
+    )
+    do("wait", "--for=condition=Ready", "pod/s3", "--timeout=120s")
+    do("cp", str(GATEWAY), "s3:/data/versitygw")
+    access = f"--access {KEYS['access-key-id']} --secret {KEYS['secret-access-key']}"
+    serve = f"/data/versitygw {access} --port :7070 posix --sidecar /data/meta /data/root"
+    script = f"mkdir -p /data/root/{BUCKET} /data/meta; nohup {serve} >/data/log 2>&1 </dev/null &"
+    do("exec", "s3", "--", "bash", "-c", script)
