@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -73,6 +74,17 @@ def inspect(datadir: Path) -> Data:
     if all(name in names for name in _CORE):
         return "present"
     return "partial" if any(not _SIDE.fullmatch(name) for name in names) else "empty"
+
+
+def being_made(datadir: Path) -> Path:
+    """Where a data directory is made of a backup, from which its node joins: beside its place."""
+    return datadir.with_name(f"{datadir.name}.fill")
+
+
+def sweep(datadir: Path) -> None:
+    """Remove what was made there and beside it, as far as that is possible."""
+    for path in datadir.parent.glob(f"{being_made(datadir).name}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def locked_file(datadir: Path) -> Path | None:

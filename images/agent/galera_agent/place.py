@@ -6,29 +6,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .chain import Refused
-from .sources import beside, mib
+from .sources import mib
 
 # Of the backup or of the moment's server; in a data directory they would tell of what is no more.
 _NO_DATA = ("grastate.dat", "gvwstate.dat", "galera.cache", "backup-my.cnf", "xtrabackup_*", "mariadb_backup_*")
 _NO_DATA_EITHER = ("donor_galera_info", "mariabackup_*", "ib_buffer_pool", "multi-master.info")
-
-
-def beside_data(data: Path) -> Path:
-    """Where the data directory is made from which a node joins the running cluster."""
-    return data.with_name(f"{data.name}.fill")
-
-
-def sweep(data: Path) -> None:
-    """Remove what was made beside a data directory for that, as far as it is possible."""
-    for path in (beside_data(data), beside(beside_data(data))):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def strip(data: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import place
+from . import datadir
 from .backup import settings as backup_settings
 from .backup.child import Child
 from .backup.scheduler import Running
@@ -99,7 +99,7 @@ class Rejoin:
         if decision.action is not Action.JOIN or self._settings.role != "node":
             return None
         # Whatever a run that was killed has left is in the way of an SST, too.
-        place.sweep(self._settings.datadir)
+        datadir.sweep(self._settings.datadir)
         return None if self._mark.exists() else self._begin(view, decision)
 
     def accepts(self, evidence: Evidence) -> bool:
@@ -114,9 +114,9 @@ class Rejoin:
             return True
         # No server has joined with them, so they are as they were made, and can be made again.
         data = self._settings.datadir
-        data.rename(place.beside_data(data))
+        data.rename(datadir.being_made(data))
         data.mkdir()
-        place.sweep(data)
+        datadir.sweep(data)
         found = evidence.position or evidence.note or "no position"
         self._fail("Warning", f"mariadbd finds {found} in what was made of {placed.backup}, not {placed.seqno}")
         return False
@@ -127,7 +127,7 @@ class Rejoin:
             return
         if self._child is not None or self._ready is not None:
             self._child = self._ready = None
-            place.sweep(self._settings.datadir)
+            datadir.sweep(self._settings.datadir)
 
     def _begin(self, view: View, decision: Decision) -> str | None:
         if not self._file.exists():
@@ -168,7 +168,7 @@ class Rejoin:
             return self._progress(decision)
         result, why, self._child = child.result() or {}, self._why, None
         if why or result.get("state") != "succeeded":
-            place.sweep(self._settings.datadir)
+            datadir.sweep(self._settings.datadir)
             kind = "Normal" if result.get("state") == "nothing" else "Warning"
             self._fail(kind, why or str(result.get("message")))
             return None
@@ -193,10 +193,10 @@ class Rejoin:
             self._ready = None
             try:
                 # Fails where anything has appeared in the data directory.
-                place.beside_data(self._settings.datadir).rename(self._settings.datadir)
+                datadir.being_made(self._settings.datadir).rename(self._settings.datadir)
                 _sync(self._settings.datadir.parent)
             except OSError as error:
-                place.sweep(self._settings.datadir)
+                datadir.sweep(self._settings.datadir)
                 self._fail("Warning", f"{ready.backup} cannot be put in its place: {error}")
                 return None
             self._placed = ready
@@ -205,7 +205,7 @@ class Rejoin:
         if self._clock() - self._unfit_since < VOUCH_SECONDS:
             return f"is ready to join with {ready.backup}, but {why}"
         self._ready = None
-        place.sweep(self._settings.datadir)
+        datadir.sweep(self._settings.datadir)
         self._fail("Warning", why)
         return None
 

@@ -96,10 +96,10 @@ class Bench:
 
     @property
     def made(self) -> Path:
-        return place.beside_data(self.data)
+        return datadir.being_made(self.data)
 
     def refused(self, text: str, error: type[Exception] = Refused, **terms: Any) -> None:
-        place.sweep(self.data)
+        datadir.sweep(self.data)
         with pytest.raises(error, match=text):
             self.fill(self.terms(**terms))
         assert os.listdir(self.data.parent) == ["data"]

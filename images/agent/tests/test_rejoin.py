@@ -15,7 +15,7 @@ import pytest
 from agent_fakes import Clock, FakeKube
 from agent_rig import NO_SEED, PRIMARY, A, B, Rig, fill, no_answer, peer, words
 from backup_samples import settings_json
-from galera_agent import place
+from galera_agent import datadir
 from galera_agent import rejoin as module
 from galera_agent.datadir import Evidence
 from galera_agent.members import Member
@@ -84,7 +84,7 @@ class Bench:
 
     def makes(self, work: Work, backup: str = B2, seqno: int = 200) -> None:
         """The process has made a data directory."""
-        made = place.beside_data(self.data)
+        made = datadir.being_made(self.data)
         made.mkdir()
         fill(made)
         work.ends("succeeded", backup=backup, seqno=seqno)
@@ -104,7 +104,7 @@ class Bench:
         assert told[2].endswith("joins by SST")
         assert any(text in line for line in self.rig.lines)
         assert os.listdir(self.data.parent / "data") == []
-        assert not place.beside_data(self.data).exists()
+        assert not datadir.being_made(self.data).exists()
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_only_an_empty_volume_is_filled(bench: Bench, data: str) -> None:
 @pytest.mark.parametrize(("state", "kind"), [("nothing", "Normal"), ("failed", "Warning")])
 def test_a_filling_that_fails_ends_in_a_full_transfer_at_once(bench: Bench, state: str, kind: str) -> None:
     waiting, work = bench.begin()
-    place.beside_data(bench.data).mkdir()
+    datadir.being_made(bench.data).mkdir()
     work.ends(state, message="s3://backups is out of reach")
     bench.rig.rounds(1)
     bench.sst(waiting, "s3://backups is out of reach", kind)
@@ -235,25 +235,25 @@ def test_a_filling_that_fails_ends_in_a_full_transfer_at_once(bench: Bench, stat
 def test_an_agent_that_ended_in_the_middle_does_not_try_again(bench: Bench) -> None:
     bench.begin()
     assert (bench.rig.settings.rundir / MARK).exists()
-    place.beside_data(bench.data).mkdir()
+    datadir.being_made(bench.data).mkdir()
     bench.renew()
     waiting = bench.rig.send("start\n")
     bench.rig.rounds(1)
     assert words(waiting)[0] == "exec"
-    assert not place.beside_data(bench.data).exists(), "it is in the way of the state transfer"
+    assert not datadir.being_made(bench.data).exists(), "it is in the way of the state transfer"
 
 
 def test_it_ends_with_the_database_container(bench: Bench) -> None:
     waiting, work = bench.begin()
     work.obeys = False
-    place.beside_data(bench.data).mkdir()
+    datadir.being_made(bench.data).mkdir()
     waiting.close()
     bench.rig.rounds(3)
     assert work.stopped >= 2
-    assert place.beside_data(bench.data).exists(), "something still writes there"
+    assert datadir.being_made(bench.data).exists(), "something still writes there"
     work.ends("failed", message="the process was stopped")
     bench.rig.rounds(1)
-    assert not place.beside_data(bench.data).exists()
+    assert not datadir.being_made(bench.data).exists()
     assert bench.rig.reason.startswith("stopped: ")
     waiting = bench.rig.send("start\n")
     bench.rig.rounds(1)

@@ -71,7 +71,7 @@ def fill(
     version: str,
     tools: Callable[[Path, Callable[[str], None]], offline.Tools] = offline.Tools,
 ) -> Manifest:
-    """Make it in place.beside_data(data), where nothing is left after a failure.
+    """Make it in datadir.being_made(data), where nothing is left after a failure.
 
     tell: gets the name of the backup and how far the work is. Raises Refused where no backup fits, StreamError,
     StoreError, StepError or OSError where a step failed.
@@ -83,9 +83,9 @@ def fill(
         return Streams(store, chosen, [], None, identity, say, limit, progress.passed)
 
     manifest, source = choose(stores, catalogs, terms, version, open_chain)
-    fresh = place.beside_data(data)
+    fresh = datadir.being_made(data)
     with place.locked(data.parent), tempfile.TemporaryDirectory() as scratch:
-        place.sweep(data)
+        datadir.sweep(data)
         place.require_space(data.parent, source.space()[1])
         tell(manifest.name, "begins")
         done = False
@@ -98,7 +98,7 @@ def fill(
             done = True
         finally:
             if not done:
-                place.sweep(data)
+                datadir.sweep(data)
     return manifest
 
 
