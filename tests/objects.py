@@ -21,6 +21,13 @@ SECURITY = {
 }
 
 
+class Kubectl(Protocol):
+    """kubectl: raises where it fails."""
+
+    def __call__(self, *arguments: str) -> object:
+        """Run kubectl with these arguments."""
+
+
 class Do(Protocol):
     """kubectl in one namespace: returns what it printed, raises where it fails."""
 
@@ -31,6 +38,18 @@ class Do(Protocol):
 def apply(do: Do, *objects: dict[str, Any]) -> None:
     """Apply objects, given without a namespace."""
     do("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+
+def remove_namespaces(kubectl: Kubectl, *names: str) -> None:
+    """Remove namespaces and wait for their end.
+
+    With pods in it, a namespace that is deleted is looked at again only after half of their grace period, 300 s.
+    """
+    for name in names:
+        kubectl("-n", name, "delete", "statefulsets,deployments,jobs,pods", "--all", "--wait=false")
+    for name in names:
+        kubectl("-n", name, "delete", "pods", "--all", "--timeout=300s")
+    kubectl("delete", "namespace", *names, "--ignore-not-found", "--wait", "--timeout=300s")
 
 
 def pod(name: str, mounts: list[dict[str, Any]], volumes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -23,7 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 from counting_proxy import counting_proxy
+from objects import remove_namespaces
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -132,9 +136,8 @@ def one(folder: Path, namespace: str) -> Path:
 
 
 def gone(namespace: str) -> None:
-    """Delete a namespace and wait for its end; with pods in it, that would come after half of their grace period."""
-    kubectl("-n", namespace, "delete", "statefulsets,deployments", "--all", "--cascade=foreground")
-    kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait")
+    """Delete a namespace and wait for its end."""
+    remove_namespaces(kubectl, namespace)
 
 
 def start_by_site(folder: Path) -> float:
@@ -263,8 +266,7 @@ def bench_fleet(folder: Path) -> Iterator[Row]:
         begin = time.monotonic()
         play(inventory)
         fleet.append(time.monotonic() - begin)
-    for i in range(count):
-        gone(f"bench-fleet-{i}")
+    remove_namespaces(kubectl, *(f"bench-fleet-{i}" for i in range(count)))
     ratio = statistics.median(fleet) / statistics.median(single)
     yield (
         f"{count} clusters, nothing to change",

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import objects
 from rendering import ROOT, collection_environment
 
 BIN = Path(sys.executable).parent
@@ -30,12 +31,7 @@ def get(*arguments: str) -> dict[str, Any]:
 
 def remove_namespaces(*names: str) -> None:
     """Remove namespaces, and the volumes made by hand that were bound to claims in them."""
-    # A namespace that is deleted with pods in it is looked at again only after half of their grace period, 300 s.
-    for name in names:
-        kubectl("-n", name, "delete", "statefulsets,deployments,jobs,pods", "--all", "--wait=false")
-    for name in names:
-        kubectl("-n", name, "delete", "pods", "--all", "--timeout=300s")
-    kubectl("delete", "namespace", *names, "--ignore-not-found", "--wait", "--timeout=300s")
+    objects.remove_namespaces(kubectl, *names)
     for volume in get("persistentvolumes")["items"]:
         if volume["spec"].get("claimRef", {}).get("namespace") in names:
             kubectl("delete", "persistentvolume", volume["metadata"]["name"], "--ignore-not-found", "--wait=false")

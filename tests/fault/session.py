@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fault.hands import Hands
 from fault.kube import Kubectl, KubeError, WaitError
 from fault.load import InPod, Load, Outside
 from fault.world import World
+from objects import remove_namespaces
 
 OWN = Path(__file__).parent / "galera.conf"
 
@@ -47,9 +49,7 @@ def play(inventory: Path, *arguments: str) -> None:
 @contextmanager
 def own_cluster(inventory: Path, namespace: str, kubectl: Kubectl, keep: bool) -> Iterator[None]:
     """The harness's own cluster, from nothing; gone at the end unless it shall be kept."""
-    # With pods in it, a namespace is looked at again only after half of their grace period.
-    kubectl("-n", namespace, "delete", "statefulsets,deployments", "--all", "--cascade=foreground", seconds=300)
-    kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait", seconds=300)
+    remove_namespaces(partial(kubectl, seconds=310), namespace)
     play(inventory, "stateful.galera.site")
     try:
         yield

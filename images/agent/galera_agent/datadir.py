@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -85,6 +86,18 @@ def sweep(datadir: Path) -> None:
     """Remove what was made there and beside it, as far as that is possible."""
     for path in datadir.parent.glob(f"{being_made(datadir).name}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring a directory's entries to disk; some network file systems know no such thing, and need none."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def locked_file(datadir: Path) -> Path | None:

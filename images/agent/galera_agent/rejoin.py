@@ -194,7 +194,7 @@ class Rejoin:
             try:
                 # Fails where anything has appeared in the data directory.
                 datadir.being_made(self._settings.datadir).rename(self._settings.datadir)
-                _sync(self._settings.datadir.parent)
+                datadir.sync_directory(self._settings.datadir.parent)
             except OSError as error:
                 datadir.sweep(self._settings.datadir)
                 self._fail("Warning", f"{ready.backup} cannot be put in its place: {error}")
@@ -222,12 +222,3 @@ class Rejoin:
         text = f"the volume is not filled from a backup: {why}; joins by SST"
         self._log(f"rejoin: {text}")
         self._tell("GaleraNotFilled", kind, text)
-
-
-def _sync(directory: Path) -> None:
-    """Have a rename on the disk."""
-    number = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

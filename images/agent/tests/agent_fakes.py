@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An API server in memory, a clock that is set by hand, and a process that holds a lock."""
+"""An API server in memory, a clock that is set by hand, a child process, and a process that holds a lock."""
 
 from __future__ import annotations
 
@@ -7,11 +7,27 @@ import contextlib
 import copy
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from galera_agent.kube import ApiError
+
+
+class FakeChild:
+    """A child process (backup.child.Child) that ends when a test says so."""
+
+    def __init__(self, words: Sequence[str], began: float) -> None:
+        self.words, self.began = tuple(words), began
+        self.last: dict[str, Any] | None = None
+        self.end: dict[str, Any] | None = None
+        self.stopped = 0
+
+    def result(self) -> dict[str, Any] | None:
+        return self.end
+
+    def stop(self) -> None:
+        self.stopped += 1
 
 
 class FakeKube:

@@ -168,6 +168,12 @@ def server(tmp_path: Path) -> Server:
 
 
 @pytest.fixture
+def other(tmp_path: Path) -> Server:
+    (tmp_path / "n1").mkdir()
+    return Server(tmp_path / "n1")
+
+
+@pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VolumeStore:
     monkeypatch.setattr(programs, "pack", lambda level, recipients: [Stage(("cat",))])
     monkeypatch.setattr(archiver, "pack", lambda level, recipients: [Stage(("cat",))])
@@ -205,12 +211,10 @@ def test_each_round_carries_what_is_new(server: Server, store: VolumeStore) -> N
 
 
 def test_another_node_goes_on_where_its_own_logs_begin_earlier(
-    tmp_path: Path, server: Server, store: VolumeStore
+    server: Server, other: Server, store: VolumeStore
 ) -> None:
     server.commit(3)
     archive(server, store)
-    (tmp_path / "n1").mkdir()
-    other = Server(tmp_path / "n1")
     other.commit(7)
     assert archive(other, store, pod="n-galera-1")[store.label].gap is None  # type: ignore[union-attr]
     assert ranges(store) == [(1, 3), (1, 7)]
@@ -218,12 +222,10 @@ def test_another_node_goes_on_where_its_own_logs_begin_earlier(
 
 
 def test_another_node_whose_logs_begin_later_leaves_a_gap_that_is_told(
-    tmp_path: Path, server: Server, store: VolumeStore
+    server: Server, other: Server, store: VolumeStore
 ) -> None:
     server.commit(3)
     archive(server, store)
-    (tmp_path / "n1").mkdir()
-    other = Server(tmp_path / "n1")
     other.commit(5)
     other.rotate()
     other.commit(4)
@@ -235,13 +237,11 @@ def test_another_node_whose_logs_begin_later_leaves_a_gap_that_is_told(
 
 
 def test_a_node_that_knows_nothing_of_what_came_before_leaves_a_gap_that_is_told(
-    tmp_path: Path, server: Server, store: VolumeStore
+    server: Server, other: Server, store: VolumeStore
 ) -> None:
     """Its data came without a binary log: the lists of GTIDs in its own logs are empty, not at zero."""
     server.commit(3)
     archive(server, store)
-    (tmp_path / "n1").mkdir()
-    other = Server(tmp_path / "n1")
     other.rotate()
     other.last = 5
     other.commit(4)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_fakes import Clock, FakeKube
+from agent_fakes import Clock, FakeChild, FakeKube
 from backup_samples import settings_json
 from galera_agent.backup.child import Child
 from galera_agent.backup.leader import LOST_SECONDS, Leader
@@ -26,20 +26,8 @@ from galera_agent.state import State
 STATE, LEASE = "n-galera-backup-state", "n-galera-backup"
 
 
-class Work:
+class Work(FakeChild):
     """A child process that ends when it is told to."""
-
-    def __init__(self, words: Sequence[str], began: float) -> None:
-        self.words, self.began = tuple(words), began
-        self.last: dict[str, Any] | None = None
-        self.end: dict[str, Any] | None = None
-        self.stopped = 0
-
-    def result(self) -> dict[str, Any] | None:
-        return self.end
-
-    def stop(self) -> None:
-        self.stopped += 1
 
     def ends(self, state: str, **more: Any) -> None:
         self.end = {"type": "end", "state": state, "message": f"it {state}", **more}

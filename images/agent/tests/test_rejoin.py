@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_fakes import Clock, FakeKube
+from agent_fakes import Clock, FakeChild, FakeKube
 from agent_rig import NO_SEED, PRIMARY, A, B, Rig, fill, no_answer, peer, words
 from backup_samples import settings_json
 from galera_agent import datadir
@@ -28,21 +28,13 @@ ALSO = replace(SERVES, pod="n-galera-2", ordinal=2, cached=180)
 RECOVERED = f"recovered\n0\n2026-11-21  7:07:18 0 [Note] WSREP: Recovered position: {A}:200,1-1-190\n"
 
 
-class Work:
-    """A child process that does what a test says."""
+class Work(FakeChild):
+    """A child process that does what a test says; one that does not obey goes on when it is stopped."""
 
-    def __init__(self, words: Sequence[str], began: float) -> None:
-        self.words, self.began = tuple(words), began
-        self.last: dict[str, Any] | None = None
-        self.end: dict[str, Any] | None = None
-        self.stopped = 0
-        self.obeys = True
-
-    def result(self) -> dict[str, Any] | None:
-        return self.end
+    obeys = True
 
     def stop(self) -> None:
-        self.stopped += 1
+        super().stop()
         if self.obeys:
             self.ends("failed", message="the process was stopped")
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
 from cluster import inventory, kubectl
+from objects import remove_namespaces
 
 SCENARIO = Path(__file__).resolve().parents[1]
 ISCSI = {
@@ -74,9 +76,7 @@ def namespace() -> Iterator[str]:
     """The scenario's namespace, for cases that are found only once something runs; removed after the case."""
     name: str = inventory(SCENARIO)["galera_cluster_namespace"]
     yield name
-    # with pods in it, it would be looked at again only after half of their grace period
-    kubectl("-n", name, "delete", "statefulsets,deployments", "--all", "--cascade=foreground")
-    kubectl("delete", "namespace", name, "--ignore-not-found", "--wait")
+    remove_namespaces(kubectl, name)
 
 
 def namespace_exists() -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..datadir import sync_directory
 from .store import OWNER, PART, Entry, MissingError, StoreError, checked_key, checked_prefix
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class VolumeStore:
             with suppress(FileNotFoundError):
                 path.unlink()
             self.remove_empty(path.parent)
-            _sync(_existing(path.parent))
+            sync_directory(_existing(path.parent))
 
     def clean(self, older_than: timedelta, now: datetime) -> Sequence[str]:
         """Remove files of writers that ended without a word: last written longer ago, and locked by nobody."""
@@ -201,7 +202,7 @@ class VolumeWriter:
         with self._translated():
             self._flush()
             self._part.replace(self._path)
-            _sync(self._path.parent)
+            sync_directory(self._path.parent)
 
     def commit_new(self) -> bool:
         """As commit(), unless there is a file of that name already: False."""
@@ -220,7 +221,7 @@ class VolumeWriter:
                 except FileExistsError:
                     return False
                 self._part.replace(self._path)
-            _sync(self._path.parent)
+            sync_directory(self._path.parent)
         return True
 
     def _flush(self) -> None:
@@ -257,7 +258,7 @@ def _make_directories(path: Path) -> None:
     if not path.is_dir():
         _make_directories(path.parent)
         path.mkdir(exist_ok=True)
-        _sync(path.parent)
+        sync_directory(path.parent)
 
 
 def _remove_directory(path: Path) -> bool:
@@ -270,18 +271,6 @@ def _remove_directory(path: Path) -> bool:
 
 def _existing(path: Path) -> Path:
     return path if path.is_dir() else _existing(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    """Bring a directory's entries to disk; some network file systems know no such thing, and need none."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-            raise
-    finally:
-        os.close(handle)
 
 
 def _modified(path: Path) -> datetime:
