@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from galera_agent.datadir import (
     last_words,
     parse_grastate,
     parse_recovered,
+    sync_directory,
 )
 
 A = "9c5a0b0e-e579-11f1-bfb8-fe25d3e340ea"
@@ -180,3 +184,19 @@ def test_prepared_transactions_without_their_log_are_no_position() -> None:
     evidence = after_recovery(PREPARED, 1, Grastate(A, None, True))
     assert (evidence.data, evidence.position) == ("unknown", None)
     assert "Found 1 prepared transactions!" in evidence.note
+
+
+@pytest.mark.parametrize(("number", "raises"), [(errno.EINVAL, False), (errno.EOPNOTSUPP, False), (errno.EIO, True)])
+def test_a_file_system_without_a_flush_of_directories_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, raises: bool
+) -> None:
+    asked: list[int] = []
+
+    def fsync(handle: int) -> None:
+        asked.append(handle)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match=os.strerror(number)) if raises else nullcontext():
+        sync_directory(tmp_path)
+    assert len(asked) == 1
