@@ -15,6 +15,8 @@ from .datadir import NOTHING_KNOWN, Evidence
 from .members import Offer, Record
 
 LIVE_SECONDS = 60.0
+# How long a desynced server keeps the sessions that it has: longer than a backup's lock, too short to fall far behind.
+DESYNCED_SECONDS = 10.0
 # Of the evidence in /status: raised whenever an older agent would misread it. Elections need one format, joins do not.
 FORMAT = 1
 PHASES = ("waiting", "refused", "initialising", "filling", "starting", "running", "stopped")
@@ -28,6 +30,7 @@ class Snapshot:
 
     evidence: of the volume, as long as its server is stopped; once the server runs, its own word counts.
     answered_at: monotonic time of the server's last answer, of which wsrep is the content; None before the first one.
+    desynced_at: monotonic time since which it has been Donor/Desynced, None where it is not.
     draining_at: monotonic time since which the pod takes no queries.
     offer: what a human may consent to, where nothing else goes on. record: what a server in service knows of it.
     vouches: names of backups, oldest first, of which the running server's data are certainly a continuation: they were
@@ -41,6 +44,7 @@ class Snapshot:
     wsrep: wsrep.Status | None = None
     server_version: str | None = None
     answered_at: float | None = None
+    desynced_at: float | None = None
     draining_at: float | None = None
     offer: Offer | None = None
     record: Record | None = None
@@ -113,26 +117,42 @@ class State:
             self._leave()
         if status is not None and self._now.phase in ("starting", "running", "stopped"):
             reason = self._now.reason if self._now.draining_at else _state_of(status)
+            now = self._clock()
             self._change(
-                phase="running", reason=reason, wsrep=status, server_version=version, answered_at=self._clock()
+                phase="running",
+                reason=reason,
+                wsrep=status,
+                server_version=version,
+                answered_at=now,
+                desynced_at=(self._now.desynced_at or now) if status.local_state == wsrep.DONOR else None,
             )
         elif self._now.phase == "running":
             # What it said before is of no use to anybody: a server that has just died was Primary until then.
             phase, what = ("running", "does not answer") if present else ("stopped", "has stopped")
-            self._change(phase=phase, reason=f"mariadbd {what}: {problem}", wsrep=None)
+            self._change(phase=phase, reason=f"mariadbd {what}: {problem}", wsrep=None, desynced_at=None)
 
     def not_ready(self) -> str | None:
         """Why the pod must get no queries, None where it may get them."""
         snapshot = self._now
         if snapshot.phase != "running":
             return f"{snapshot.phase}: {snapshot.reason}"
-        return wsrep.not_ready(snapshot.wsrep, self.age(snapshot), snapshot.draining_at is not None)
+        if snapshot.draining_at is not None:
+            return "draining: the pod is about to stop"
+        return wsrep.not_ready(snapshot.wsrep, self.age(snapshot))
 
-    def leaving(self) -> bool:
-        """Whether draining is all that keeps the pod from getting queries: those that it has may go on."""
+    def keeps_sessions(self) -> bool:
+        """Whether those that have a session may go on with it, although the pod gets no new ones.
+
+        So it is while a healthy server drains, and in the first seconds after it has left the flow control of its
+        group: each backup makes it do so for the length of a lock, and to lose the sessions would cost more than to
+        read from a server that lags by so little.
+        """
         snapshot = self._now
-        healthy = wsrep.not_ready(snapshot.wsrep, self.age(snapshot), draining=False) is None
-        return snapshot.phase == "running" and snapshot.draining_at is not None and healthy
+        if snapshot.phase != "running":
+            return False
+        if snapshot.desynced_at is not None and self._clock() - snapshot.desynced_at >= DESYNCED_SECONDS:
+            return False
+        return wsrep.not_ready(snapshot.wsrep, self.age(snapshot), states=(wsrep.SYNCED, wsrep.DONOR)) is None
 
     def dead(self) -> str | None:
         """Why the server must be restarted: it ran and was silent for a minute. Starts and transfers are never dead."""

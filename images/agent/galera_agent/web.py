@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         state = self.server.state
         if self.path == "/health/ready":
             # HAProxy lets the sessions of a server that says 404 go on and gives it no new ones
-            self._health(state.not_ready(), 404 if state.leaving() else 503)
+            self._health(state.not_ready(), 404 if state.keeps_sessions() else 503)
         elif self.path == "/health/live":
             self._health(state.dead())
         elif self.path == "/status":

@@ -110,20 +110,19 @@ def parse(rows: Mapping[str, str]) -> Status:
     )
 
 
-def not_ready(status: Status | None, age: float | None, draining: bool) -> str | None:
+def not_ready(status: Status | None, age: float | None, states: tuple[int, ...] = (SYNCED,)) -> str | None:
     """Why the node must get no queries, or None where it may get them.
 
-    age is in seconds since the last answer of the server, None where it never answered.
+    age is in seconds since the last answer of the server, None where it never answered; states are those of
+    wsrep_local_state that will do.
     """
-    if draining:
-        return "draining: the pod is about to stop"
     if status is None or age is None:
         return "mariadbd does not answer"
     if age >= 1:
         return f"mariadbd has not answered for {age:.1f} s"
     if not status.primary:
         return f"not in the primary component (wsrep_cluster_status is {status.cluster_status or 'unknown'})"
-    if status.local_state != SYNCED:
+    if status.local_state not in states:
         return f"not Synced (wsrep_local_state_comment is {status.local_state_comment or 'unknown'})"
     return None if status.ready else "wsrep_ready is OFF"
 

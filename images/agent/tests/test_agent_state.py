@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from agent_fakes import Clock
 from galera_agent.datadir import Evidence
-from galera_agent.state import LIVE_SECONDS, State, report
+from galera_agent.state import DESYNCED_SECONDS, LIVE_SECONDS, State, report
 from galera_agent.wsrep import Status, parse
 
 A = "aaaaaaaa-0000-4000-8000-00000000000a"
@@ -24,6 +25,7 @@ SYNCED = parse(
         "wsrep_last_committed": "41",
     }
 )
+DONOR = replace(SYNCED, local_state=2, local_state_comment="Donor/Desynced")
 
 
 @pytest.fixture
@@ -120,6 +122,39 @@ def test_draining_takes_the_pod_out_at_once_and_for_good(state: State) -> None:
     running(state)
     assert "draining" in str(state.not_ready())
     assert "draining" in state.now.reason
+
+
+def test_a_server_that_was_desynced_a_moment_ago_keeps_its_sessions(state: State, clock: Clock) -> None:
+    running(state)
+    assert state.not_ready() is None
+    running(state, DONOR)
+    clock.now += DESYNCED_SECONDS - 0.5
+    running(state, DONOR)
+    assert "Donor/Desynced" in str(state.not_ready())
+    assert state.keeps_sessions()
+    clock.now += 0.5
+    running(state, DONOR)
+    assert not state.keeps_sessions()
+    # The next time counts from its own begin
+    running(state)
+    running(state, DONOR)
+    assert state.keeps_sessions()
+
+
+@pytest.mark.parametrize("change", [{"cluster_status": "non-Primary"}, {"ready": False}, {"local_state": 1}])
+def test_a_server_that_cannot_serve_keeps_no_sessions(state: State, change: dict[str, Any]) -> None:
+    running(state)
+    running(state, replace(DONOR, **change))
+    assert not state.keeps_sessions()
+
+
+def test_a_server_that_died_while_desynced_starts_anew(state: State, clock: Clock) -> None:
+    running(state, DONOR)
+    state.heard(None, None, "connection refused", False)
+    assert not state.keeps_sessions()
+    clock.now += DESYNCED_SECONDS
+    running(state, DONOR)
+    assert state.keeps_sessions()
 
 
 def test_only_a_server_that_ran_and_is_silent_is_dead(state: State, clock: Clock) -> None:

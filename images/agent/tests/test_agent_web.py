@@ -7,6 +7,7 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from agent_fakes import Clock
@@ -65,6 +66,15 @@ def test_a_draining_server_keeps_its_sessions_as_long_as_it_is_healthy(port: int
     assert get(port, "/health/ready")[0] == 503
     state.heard(None, None, "refused", False)
     assert get(port, "/health/ready")[0] == 503
+
+
+def test_a_desynced_server_keeps_its_sessions_for_a_while(port: int, state: State, clock: Clock) -> None:
+    desynced = replace(SYNCED, local_state=2, local_state_comment="Donor/Desynced")
+    state.heard(desynced, "11.8.6", "", True)
+    assert get(port, "/health/ready")[0] == 404
+    clock.now += 10
+    state.heard(desynced, "11.8.6", "", True)
+    assert get(port, "/health/ready") == (503, "not Synced (wsrep_local_state_comment is Donor/Desynced)")
 
 
 def test_live_is_patient(port: int, state: State, clock: Clock) -> None:

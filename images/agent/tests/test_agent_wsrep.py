@@ -102,25 +102,29 @@ def test_what_follows(rows: dict[str, str], primary: bool, serves: bool, uuid: s
 
 
 @pytest.mark.parametrize(
-    ("rows", "age", "draining", "why"),
+    ("rows", "age", "why"),
     [
-        (SYNCED, 0.0, False, None),
-        (SYNCED, 0.999, False, None),
-        (SYNCED, 1.0, False, "has not answered for 1.0 s"),
-        (SYNCED, None, False, "does not answer"),
-        (None, 0.1, False, "does not answer"),
-        (SYNCED, 0.1, True, "draining"),
-        (DONOR, 0.1, False, "Donor/Desynced"),
-        (JOINER, 0.1, False, "Joining"),
-        (ALONE, 0.1, False, "non-Primary"),
-        (NOT_CONNECTED, 0.1, False, "Disconnected"),
-        ({**SYNCED, "wsrep_ready": "OFF"}, 0.1, False, "wsrep_ready is OFF"),
-        ({}, 0.1, False, "unknown"),
+        (SYNCED, 0.0, None),
+        (SYNCED, 0.999, None),
+        (SYNCED, 1.0, "has not answered for 1.0 s"),
+        (SYNCED, None, "does not answer"),
+        (None, 0.1, "does not answer"),
+        (DONOR, 0.1, "Donor/Desynced"),
+        (JOINER, 0.1, "Joining"),
+        (ALONE, 0.1, "non-Primary"),
+        (NOT_CONNECTED, 0.1, "Disconnected"),
+        ({**SYNCED, "wsrep_ready": "OFF"}, 0.1, "wsrep_ready is OFF"),
+        ({}, 0.1, "unknown"),
     ],
 )
-def test_readiness(rows: dict[str, str] | None, age: float | None, draining: bool, why: str | None) -> None:
-    found = not_ready(None if rows is None else parse(rows), age, draining)
+def test_readiness(rows: dict[str, str] | None, age: float | None, why: str | None) -> None:
+    found = not_ready(None if rows is None else parse(rows), age)
     assert (found is None) if why is None else (why in str(found))
+
+
+def test_a_donor_is_fit_for_those_whom_it_will_do() -> None:
+    assert not_ready(parse(DONOR), 0.1, states=(2, 4)) is None
+    assert "Joining" in str(not_ready(parse(JOINER), 0.1, states=(2, 4)))
 
 
 @pytest.mark.parametrize(

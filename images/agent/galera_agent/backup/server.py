@@ -67,4 +67,4 @@ def facts(query: Query) -> Facts:
     """What the server says of itself; problem: why no backup may begin now, None where one may."""
     status = wsrep.parse({str(row[0]): str(row[1]) for row in query("SHOW GLOBAL STATUS LIKE 'wsrep%'")})
     (version,) = query("SELECT VERSION()")
-    return Facts(status.uuid, wsrep.not_ready(status, 0, draining=False), status.cluster_size, str(version[0]))
+    return Facts(status.uuid, wsrep.not_ready(status, 0), status.cluster_size, str(version[0]))
