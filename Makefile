@@ -67,7 +67,7 @@ e2e: env cluster s3    ## molecule scenarios, manifests, examples, artifact, res
 molecule: env cluster  ## one scenario: make molecule SCENARIO=default
 	molecule test -s $(or $(SCENARIO),default)
 
-bench: env cluster     ## measure, each figure with its floor
+bench: env cluster s3  ## measure, each figure with its floor
 	python tests/bench/bench.py
 
 fault: env cluster     ## the whole fault matrix, hours; make fault FAULTS=kill,freeze ARGS='--rounds 30 --rate 200' a part of it

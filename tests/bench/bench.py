@@ -2,23 +2,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure the collection against a floor in the same run, on the Kubernetes that KUBECONFIG names.
 
-usage: bench.py [start|unchanged|fleet|memory ...]   (all of them without an argument)
+usage: bench.py [start|unchanged|fleet|memory|backup ...]   (all of them without an argument)
 
 Prints one Markdown table. The benches take the namespaces bench-* and remove them.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,118 +21,10 @@ import yaml
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from backup import bench_backup
+from common import ROUNDS, Row, client, gone, insert, kubectl, one, play, seconds, start_by_hand, write_inventory
 from counting_proxy import counting_proxy
 from objects import remove_namespaces
-
-PROJECT = Path(__file__).resolve().parents[2]
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-POLL = 0.1
-INVENTORY = """[all:vars]
-galera_cluster_docker_image={mariadb}
-galera_cluster_haproxy_docker_image={haproxy}
-galera_cluster_backup_agent_image={agent}
-galera_cluster_volume_size=1Gi
-galera_cluster_resources={{"requests": {{"cpu": "50m", "memory": "300Mi"}}, "limits": {{"memory": "768Mi"}}}}
-galera_cluster_agent_resources={{"requests": {{"cpu": "10m", "memory": "48Mi"}}, "limits": {{"memory": "256Mi"}}}}
-galera_cluster_haproxy_resources={{"requests": {{"cpu": "10m", "memory": "32Mi"}}, "limits": {{"memory": "128Mi"}}}}
-galera_mysql_root_password=bench
-galera_mysql_user=app
-galera_mysql_password=bench
-galera_mysql_database=appdb
-galera_xtrabackup_password=bench
-"""
-Row = tuple[str, str, str, str]
-
-
-def images() -> dict[str, str]:
-    """Return the images of the local inventory, so that the benches measure what `make demo` runs."""
-    found = dict(
-        re.findall(r"^(galera_cluster_\w*image)=(\S+)$", (PROJECT / "inventories/local/galera.conf").read_text(), re.M)
-    )
-    return {
-        "mariadb": found["galera_cluster_docker_image"],
-        "haproxy": found["galera_cluster_haproxy_docker_image"],
-        "agent": found["galera_cluster_backup_agent_image"],
-    }
-
-
-def kubectl(*args: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run kubectl; raises CalledProcessError unless check is false."""
-    return subprocess.run(["kubectl", *args], input=stdin, capture_output=True, text=True, check=check)
-
-
-def play(inventory: Path, playbook: str = "stateful.galera.site", *more: str, **environment: str) -> str:
-    """Run a playbook and return what it printed; stops the bench with the output if it fails."""
-    command = ["ansible-playbook", "-i", str(inventory), playbook, *more]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=PROJECT, env={**os.environ, **environment}
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
-    return done.stdout
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 300) -> None:
-    """Poll every 100 ms."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            sys.exit(f"waited {seconds} s for {what}")
-        time.sleep(POLL)
-
-
-def ready(namespace: str, selector: str, count: int) -> bool:
-    """Tell whether this many pods of the selector are Ready."""
-    pods = json.loads(kubectl("-n", namespace, "get", "pods", "-l", selector, "-o", "json").stdout)["items"]
-    conditions = [{c["type"]: c["status"] for c in pod["status"].get("conditions", [])} for pod in pods]
-    return sum(c.get("Ready") == "True" for c in conditions) == count
-
-
-def insert(namespace: str) -> None:
-    """Write one row through HAProxy from a client pod, polling until it is accepted."""
-    sql = "CREATE TABLE IF NOT EXISTS appdb.bench (id SERIAL); INSERT INTO appdb.bench VALUES ()"
-    command = ["-n", "bench-client", "exec", "client", "--", "mariadb", "--connect-timeout=1"]
-    command += ["-h", f"b-galera-haproxy.{namespace}", "-uapp", "-pbench", "-e", sql]
-    until(lambda: kubectl(*command, check=False).returncode == 0, "an INSERT through HAProxy")
-
-
-@contextmanager
-def client() -> Iterator[None]:
-    """A pod with the MariaDB client."""
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "client", "namespace": "bench-client"},
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "containers": [{"name": "c", "image": images()["mariadb"], "command": ["sleep", "infinity"]}],
-        },
-    }
-    kubectl("create", "namespace", "bench-client", check=False)
-    kubectl("apply", "-f", "-", stdin=json.dumps(pod))
-    kubectl("-n", "bench-client", "wait", "--for=condition=Ready", "pod/client", "--timeout=120s")
-    try:
-        yield
-    finally:
-        kubectl("delete", "namespace", "bench-client")
-
-
-def write_inventory(folder: Path, hosts: str, more: str = "") -> Path:
-    """Write a galera.conf with the common variables."""
-    path = folder / "galera.conf"
-    path.write_text(INVENTORY.format(**images()) + more + hosts)
-    return path
-
-
-def one(folder: Path, namespace: str) -> Path:
-    """Write the inventory of one cluster of three nodes."""
-    variables = f"galera_cluster_name=b\ngalera_cluster_namespace={namespace}\ngalera_cluster_render_dir={folder}\n"
-    return write_inventory(folder, "\n[template_target]\nlocalhost\n", variables)
-
-
-def gone(namespace: str) -> None:
-    """Delete a namespace and wait for its end."""
-    remove_namespaces(kubectl, namespace)
 
 
 def start_by_site(folder: Path) -> float:
@@ -154,21 +41,10 @@ def start_by_kubectl(folder: Path) -> float:
     """The floor: the same manifests in the documented order with kubectl, polling every 100 ms."""
     gone("bench-start")
     play(one(folder, "bench-start"), "stateful.galera.render")
-    component = "app.kubernetes.io/instance=b,app.kubernetes.io/component="
     begin = time.monotonic()
-    for name in ("namespace", "volumes", "seed"):
+    for name in ("namespace", "volumes"):
         kubectl("apply", "-f", f"{folder}/galera-3-{name}.yml")
-    until(lambda: ready("bench-start", component + "seed", 1), "the seed")
-    for name in ("nodes", "haproxy"):
-        kubectl("apply", "-f", f"{folder}/galera-3-{name}.yml")
-    until(lambda: ready("bench-start", component + "node", 3), "the nodes")
-    kubectl("delete", "-f", f"{folder}/galera-3-seed.yml", "--wait=false")
-    until(
-        lambda: not kubectl("-n", "bench-start", "get", "pod", "b-galera-seed-0", "-o", "name", check=False).stdout,
-        "the seed's end",
-    )
-    kubectl("-n", "bench-start", "delete", "pvc", "b-galera-seed-volume-claim", "--wait=false")
-    insert("bench-start")
+    start_by_hand(folder, "bench-start")
     return time.monotonic() - begin
 
 
@@ -298,14 +174,15 @@ def bench_memory(folder: Path) -> Iterator[Row]:
     yield ("agent, idle, resident", f"{max(sizes):.0f} MiB", "the leading operator: 48 MiB a pod + 180 MiB", "≤ 48 MiB")
 
 
-def seconds(values: list[float]) -> str:
-    """Median and all values."""
-    return f"{statistics.median(values):.1f} s ({', '.join(f'{value:.1f}' for value in values)})"
-
-
 def main() -> None:
     """Run the chosen benches and print the table."""
-    benches = {"start": bench_start, "unchanged": bench_unchanged, "fleet": bench_fleet, "memory": bench_memory}
+    benches = {
+        "start": bench_start,
+        "unchanged": bench_unchanged,
+        "fleet": bench_fleet,
+        "memory": bench_memory,
+        "backup": bench_backup,
+    }
     chosen = sys.argv[1:] or list(benches)
     unknown = sorted(set(chosen) - set(benches))
     if unknown:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from . import metrics
 from .kube import ApiError
 from .state import State, report
 
@@ -41,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 5
 
     def do_GET(self) -> None:
-        """Answer /health/ready, /health/live, /status and /backups."""
+        """Answer /health/ready, /health/live, /status, /metrics and /backups."""
         state = self.server.state
         if self.path == "/health/ready":
             # HAProxy lets the sessions of a server that says 404 go on and gives it no new ones
@@ -52,10 +53,12 @@ class Handler(BaseHTTPRequestHandler):
             snapshot = state.now
             text = json.dumps(report(snapshot, state.age(snapshot), self.server.pod, self.server.role))
             self._send(200, "application/json", text)
+        elif self.path == "/metrics":
+            self._send(200, metrics.CONTENT_TYPE, self._metrics())
         elif self.path == "/backups" and self.server.backups is not None:
             self._backups(self.server.backups)
         else:
-            self._send(404, "text/plain", "known are /health/ready, /health/live, /status and /backups")
+            self._send(404, "text/plain", "known are /health/ready, /health/live, /status, /metrics and /backups")
 
     def do_HEAD(self) -> None:
         """Answer as to GET, without the body."""
@@ -67,11 +70,21 @@ class Handler(BaseHTTPRequestHandler):
         except ApiError as error:
             self._send(503, "text/plain", str(error))
 
+    def _metrics(self) -> str:
+        state, backups = self.server.state, self.server.backups
+        try:
+            document = backups() if backups is not None else None
+        except ApiError:
+            document = None
+        snapshot = state.now
+        ready = state.not_ready() is None
+        return metrics.render(snapshot, state.age(snapshot), ready, document, wanted=backups is not None)
+
     def _health(self, problem: str | None, failed: int = 503) -> None:
         self._send(200 if problem is None else failed, "text/plain", problem or "ok")
 
     def _send(self, status: int, kind: str, text: str) -> None:
-        body = (text + "\n").encode()
+        body = text.encode() if text.endswith("\n") else (text + "\n").encode()
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

@@ -45,6 +45,28 @@ def test_whole_store(store: VolumeStore) -> None:
     assert [found.problem_of(name) for name in names(found)] == ["", "", ""]
 
 
+def test_manifests_that_were_just_read_are_not_read_again(store: VolumeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = read(store)
+    store.put(verification_key(INC1.name), verification(INC1).to_json())
+    last = increment(INC2, at("2026-11-21 04:00"))
+    put_backup(store, last)
+    asked: list[str] = []
+    get = VolumeStore.get
+
+    def counted(self: VolumeStore, key: str) -> bytes:
+        asked.append(key)
+        return get(self, key)
+
+    monkeypatch.setattr(VolumeStore, "get", counted)
+    found = read(store, [replace(known, store="another", backups=()), known])
+    assert sorted(key for key in asked if key.endswith("manifest.json")) == [last.key]
+    assert [one.verified for one in found.backups] == [None, True, None, None]
+    store.delete(FULL.objects[0].key)
+    assert names(read(store, [known])) == [INC1.name, INC2.name, last.name]
+    store.delete(INC1.key)
+    assert read(store, [known]).incomplete == (INC1.name,)
+
+
 def test_what_is_foreign_is_told_and_stays(store: VolumeStore, tmp_path: Path) -> None:
     foreign = ["dump.sql", "backups/notes.txt", "backups/inc_01/ibdata1", f"backups/{FULL.name}/extra", "other/x"]
     for key in foreign:

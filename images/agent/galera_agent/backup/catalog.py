@@ -149,8 +149,13 @@ class Catalog:
         return f"backup {name}{needed} {why} in {self.store}"
 
 
-def read(store: Store) -> Catalog:
-    """Read a whole store. Raises StoreError where it cannot be read; what is wrong in it is a problem, no error."""
+def read(store: Store, known: Iterable[Catalog] = ()) -> Catalog:
+    """Read a whole store. Raises StoreError where it cannot be read; what is wrong in it is a problem, no error.
+
+    known: catalogs that the caller has just read; the manifests in that of this store, which nobody rewrites, are not
+    read again.
+    """
+    manifests = {backup.name: backup.manifest for one in known if one.store == store.label for backup in one.backups}
     store.check()
     owner, problems = _owner(store)
     problems += _foreign(store)
@@ -159,7 +164,7 @@ def read(store: Store) -> Catalog:
         _sort(entry, sizes, problems)
     with ThreadPoolExecutor(_READERS) as pool:
         names = [name for name, files in sizes.items() if MANIFEST in files]
-        found = list(pool.map(lambda name: _backup(store, name, sizes[name]), names))
+        found = list(pool.map(lambda name: _backup(store, name, sizes[name], manifests.get(name)), names))
     for _, said in found:
         problems += said
     backups = {backup.name: backup for backup, _ in found if backup}
@@ -261,10 +266,12 @@ def _sort(entry: Entry, sizes: dict[str, dict[str, int]], problems: list[str]) -
         sizes.setdefault(name, {})[file] = entry.size
 
 
-def _backup(store: Store, name: str, files: dict[str, int]) -> tuple[Backup | None, list[str]]:
-    """Read a backup's manifest and verification; the backup is None where the manifest cannot be used."""
+def _backup(
+    store: Store, name: str, files: dict[str, int], manifest: Manifest | None
+) -> tuple[Backup | None, list[str]]:
+    """Read a backup's manifest, unless it is given, and verification; None where the manifest cannot be used."""
     try:
-        manifest = Manifest.from_json(store.get(manifest_key(name)))
+        manifest = manifest or Manifest.from_json(store.get(manifest_key(name)))
     except MissingError:
         # expired while we were reading
         return None, []

@@ -119,14 +119,16 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     kind = "full" if parent is None else "incremental"
     _print({"type": "begin", "command": "tick", "kind": kind, "reason": due.reason})
     began = time.monotonic()
-    result = runner.run(found, usable, node, facts, parent, Limit(found.deadline_seconds), _say)
+    result = runner.run(found, usable, node, facts, parent, Limit(found.deadline_seconds), _say, catalogs=catalogs)
     errors |= result.failures
-    errors |= _let_expire(found, usable, Owner(found.cluster, found.namespace, result.manifest.uuid, now))
+    owner = Owner(found.cluster, found.namespace, result.manifest.uuid, now)
+    problems_there, catalogs = _let_expire(found, usable, owner)
+    errors |= problems_there
     size, seconds = result.manifest.size / 2**20, time.monotonic() - began
     message = f"{result.manifest.name} ({due.reason}): {size:.1f} MiB in {seconds:.0f} s"
     if problems := [*errors.values(), *([result.parent_of_none] if result.parent_of_none else [])]:
         message += f"; but {'; '.join(problems)}"
-    document = _describe(stores)
+    document = _describe(stores, catalogs)
     return {
         "state": "succeeded",
         "backup": result.manifest.name,
@@ -250,20 +252,25 @@ def _nothing(
     }
 
 
-def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> dict[str, str]:
-    """Delete what has expired; returns what went wrong, by target: a backup that was made stays made."""
+def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple[dict[str, str], list[Catalog]]:
+    """Delete what has expired; returns what went wrong, by target: a backup that was made stays made; and what is left.
+
+    All manifests are read anew, since a backup may take long, and what is deleted hangs on what is good.
+    """
     errors: dict[str, str] = {}
+    left: list[Catalog] = []
     for store in stores:
         try:
             read = catalog.read(store)
             names = [name for name, _ in retention.expired(read, datetime.now(UTC), found.retention)]
             outcome = cleanup.prune(store, owner, read, names)
-            gone = binlog.expire(store, catalog.read(store))
+            left.append(catalog.read(store, [read]) if outcome.removed else read)
+            gone = binlog.expire(store, left[-1])
             if outcome.removed or gone:
                 _say(f"expired in {store.label}: {', '.join(outcome.removed) or 'no backup'}, {gone} segments")
         except StoreError as error:
             errors[store.label] = f"expiry failed: {error}"
-    return errors
+    return errors, left
 
 
 def _node_facts(found: Settings, node: runner.Node, facts: server.Facts, lsn: int) -> plan.NodeFacts:
@@ -285,19 +292,22 @@ def _stores() -> list[Store]:
     return streams.open_targets(settings.FILE, Path("/backups"))
 
 
-def _read(stores: Sequence[Store]) -> tuple[list[Catalog], dict[str, str]]:
-    """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog."""
+def _read(stores: Sequence[Store], known: Sequence[Catalog] = ()) -> tuple[list[Catalog], dict[str, str]]:
+    """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog.
+
+    known: those that were just read.
+    """
     catalogs, errors = [], {}
     for store in stores:
         try:
-            catalogs.append(catalog.read(store))
+            catalogs.append(catalog.read(store, known))
         except StoreError as error:
             errors[store.label] = str(error)
     return catalogs, errors
 
 
-def _describe(stores: Sequence[Store]) -> Report:
-    catalogs, errors = _read(stores)
+def _describe(stores: Sequence[Store], known: Sequence[Catalog] = ()) -> Report:
+    catalogs, errors = _read(stores, known)
     by_label: dict[str, Catalog] = {one.store: one for one in catalogs}
     pairs = [(store, by_label.get(store.label) or errors[store.label]) for store in stores]
     return summary.describe(pairs, datetime.now(UTC))

@@ -79,8 +79,9 @@ def run(
     say: Callable[[str], None],
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     source: Callable[[Path, Path, Path, int | None], Stage] = programs.mariadb_backup,
+    catalogs: Sequence[catalog.Catalog] = (),
 ) -> Result:
-    """Take one backup: an increment on a parent, or a full one.
+    """Take one backup: an increment on a parent, or a full one. catalogs: of the stores, where they were just read.
 
     Raises BackupError, StreamError, StoreError or OSError; then no target has it.
     """
@@ -90,7 +91,7 @@ def run(
     owner = Owner(settings.cluster, settings.namespace, _known(facts), started)
     for store in stores:
         catalog.claim(store, owner)
-        clean(store, owner, now(), say)
+        clean(store, owner, now(), say, catalogs)
     base = memory.open_base(node.datadir, node.pod)
     if parent is not None and parent.name not in base.backups:
         raise BackupError(f"no increment on {parent.name}: this data directory is not the one it was taken from")
@@ -140,9 +141,15 @@ def run(
     return _remember(node, base, Result(manifest, failures))
 
 
-def clean(store: Store, owner: Owner, now: datetime, say: Callable[[str], None]) -> None:
+def clean(
+    store: Store,
+    owner: Owner,
+    now: datetime,
+    say: Callable[[str], None],
+    catalogs: Sequence[catalog.Catalog] = (),
+) -> None:
     """Remove the halves of backups that nobody is writing any more. Raises StoreError."""
-    gone = sweep(store, owner, catalog.read(store), now, _LEFT_BEHIND)
+    gone = sweep(store, owner, catalog.read(store, catalogs), now, _LEFT_BEHIND)
     if gone.removed:
         say(f"removed what backups that did not end left in {store.label}: {', '.join(gone.removed)}")
 
