@@ -20,6 +20,8 @@ SECURITY = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 
+_LISTENS = "(exec 3<>/dev/tcp/127.0.0.1/7070) 2>/dev/null"
+
 
 class Kubectl(Protocol):
     """kubectl: raises where it fails."""
@@ -73,9 +75,13 @@ def pod(name: str, mounts: list[dict[str, Any]], volumes: list[dict[str, Any]]) 
 
 def serve_s3(do: Do) -> None:
     """Start an S3 server with the empty bucket BUCKET, as http://s3.<namespace>:7070 with KEYS; `make s3` brings it."""
+    volumes = [
+        {"name": "data", "emptyDir": {}},
+        {"name": "small", "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}},
+    ]
     apply(
         do,
-        pod("s3", [{"name": "data", "mountPath": "/data"}], [{"name": "data", "emptyDir": {}}]),
+        pod("s3", [{"name": one["name"], "mountPath": f"/{one['name']}"} for one in volumes], volumes),
         {
             "apiVersion": "v1",
             "kind": "Service",
@@ -85,7 +91,23 @@ def serve_s3(do: Do) -> None:
     )
     do("wait", "--for=condition=Ready", "pod/s3", "--timeout=120s")
     do("cp", str(GATEWAY), "s3:/data/versitygw")
-    access = f"--access {KEYS['access-key-id']} --secret {KEYS['secret-access-key']}"
-    serve = f"/data/versitygw {access} --port :7070 posix --sidecar /data/meta /data/root"
-    script = f"mkdir -p /data/root/{BUCKET} /data/meta; nohup {serve} >/data/log 2>&1 </dev/null &"
-    do("exec", "s3", "--", "bash", "-c", script)
+    start_s3(do)
+
+
+def start_s3(do: Do, secret: str = KEYS["secret-access-key"], place: str = "/data") -> None:
+    """Start the server in its pod; place: /data, or /small, which holds 4 MiB."""
+    access = f"--access {KEYS['access-key-id']} --secret {secret}"
+    serve = f"/data/versitygw {access} --port :7070 posix --sidecar {place}/meta {place}/root"
+    begin = (
+        f"mkdir -p {place}/root/{BUCKET} {place}/meta; nohup {serve} >>/data/log 2>&1 </dev/null & echo $! >/data/pid"
+    )
+    _in_s3(do, f"{begin}; until {_LISTENS}; do sleep 0.1; done")
+
+
+def stop_s3(do: Do) -> None:
+    """Kill the server, if it runs; what it stored stays."""
+    _in_s3(do, f"kill -9 $(</data/pid) || true; while {_LISTENS}; do sleep 0.1; done")
+
+
+def _in_s3(do: Do, script: str) -> None:
+    do("exec", "s3", "--", "timeout", "30", "bash", "-c", script)

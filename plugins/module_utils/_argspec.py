@@ -51,6 +51,11 @@ def target(module: AnsibleModule) -> Names:
     return Names(module.params["name"], module.params["namespace"])
 
 
+def teller(module: AnsibleModule) -> t.Callable[[str], None] | None:
+    """What shows a line to who watches the play; None in a process of its own, of which nobody sees anything."""
+    return getattr(module, "say", None)
+
+
 def requirement_missing() -> str:
     """The sentence about a Python library that is not there, "" when all are."""
     if URLLIB3_ERROR:

@@ -24,6 +24,8 @@ if t.TYPE_CHECKING:
 RUNNING, SUCCEEDED, FAILED = "running", "succeeded", "failed"
 _JOB, _POD = KINDS["Job"], KINDS["Pod"]
 _LOOK_SECONDS = 0.5
+# The log is read that often while the Job runs, for whoever watches
+_TELL_SECONDS = 2.0
 _LOG_LINES = 50
 _REMOVE_SECONDS = 60.0
 _JOB_LABEL = "batch.kubernetes.io/job-name"
@@ -86,18 +88,27 @@ def trouble_of(pod: Manifest) -> str:
     return f"its pod is {status['phase']}" if status.get("phase") == "Pending" else ""
 
 
+def unsaid(said: t.Sequence[str], log: t.Sequence[str]) -> t.Sequence[str]:
+    """The lines of a log's end that were not said before, when `said` was its end."""
+    if not said or said[-1] not in log:
+        return log
+    return log[len(log) - log[::-1].index(said[-1]) :]
+
+
 class Runner:
-    """Runs one Job. timeout: seconds to wait for its end."""
+    """Runs one Job. timeout: seconds to wait for its end; say: gets each line of its log, while it runs."""
 
     def __init__(
         self,
         client: Client,
         document: Document,
         timeout: float,
+        say: t.Callable[[str], None] | None = None,
         clock: t.Callable[[], float] = time.monotonic,
         sleep: t.Callable[[float], None] = time.sleep,
     ) -> None:
-        self._client, self._document, self._timeout = client, document, timeout
+        self._client, self._document, self._timeout, self._say = client, document, timeout, say
+        self._said: tuple[str, ...] = ()
         self._clock, self._sleep = clock, sleep
 
     def step(self, again: bool) -> str:
@@ -119,11 +130,15 @@ class Runner:
             self._remove(end)
         if step in ("create", "replace"):
             self._client.apply(self._document)
+        tell_at = self._clock() + _TELL_SECONDS
         while True:
             live = self._live()
             if live is None:
                 raise GaleraError(f"{self._document} was deleted while it ran: run again.")
             state = state_of(live)
+            if state.state != RUNNING or self._clock() >= tell_at:
+                self._tell()
+                tell_at = self._clock() + _TELL_SECONDS
             if state.state == SUCCEEDED:
                 ended = Ended(step in ("create", "replace", "wait"), self.log())
                 if remove:
@@ -138,6 +153,15 @@ class Runner:
                     "Running again goes on waiting for it."
                 )
             self._sleep(_LOOK_SECONDS)
+
+    def _tell(self) -> None:
+        """Say what the Job has said since the last time."""
+        if self._say is None:
+            return
+        log = self.log()
+        for line in unsaid(self._said, log):
+            self._say(line)
+        self._said = log or self._said
 
     def log(self) -> tuple[str, ...]:
         """The last lines of its newest pod, none where there is none."""

@@ -19,6 +19,8 @@ description:
   - The Job refuses a volume that is not empty, a backup that is damaged, incomplete, newer than its MariaDB or
     encrypted for another key, and a point in time that is not archived, before it writes anything.
   - Also runs a trial restore, with O(again=true).
+  - Shows the log of the Job while it runs, where it works in the process of the play (connection local, the play's own
+    Python, no C(async)).
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - stateful.galera.attributes
@@ -95,7 +97,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _converge
-from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target
+from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target, teller
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
 from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
@@ -117,7 +119,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         raise GaleraError("The last of documents must be a Job. Nothing was changed.")
     client = Client(params)
     *needed, job = documents
-    runner = Runner(client, job, params["wait_timeout"])
+    runner = Runner(client, job, params["wait_timeout"], teller(module))
     step = runner.step(params["again"])
     if module.check_mode:
         said = {"nothing": f"{job} has ended well already.", "wait": f"Would wait for {job}, which runs."}

@@ -2,8 +2,8 @@
 """Runs a module's work in the process of the play where that makes no other difference than time.
 
 A module is a process that starts Python, unpacks the module and compiles it, for each host anew; for a run that changes
-nothing this takes longer than all it does. The process of the play has everything loaded before it forks for the hosts.
-Private to the collection.
+nothing this takes longer than all it does, and nobody sees how far a long one is. The process of the play has
+everything loaded before it forks for the hosts. Private to the collection.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from ansible_collections.stateful.galera.plugins.module_utils._errors import Gal
 
 @dataclasses.dataclass
 class Task:
-    """What the work of a module asks of an AnsibleModule."""
+    """What the work of a module asks of an AnsibleModule. say: shows a line at once."""
 
     params: Mapping[str, Any]
     check_mode: bool
     _diff: bool
+    say: Callable[[str], None]
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def warn(self, warning: str) -> None:
@@ -51,7 +52,13 @@ class InProcessAction(ActionBase):
             result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
             return result
         checked, params = self.validate_argument_spec(argument_spec=dict(self.argument_spec))
-        task = Task(params, self._task.check_mode, self._task.diff)
+        host = (task_vars or {}).get("inventory_hostname", "")
+
+        def say(line: str) -> None:
+            if not self._task.no_log:
+                self._display.display(f"  {host}: {remove_values(line, checked._no_log_values)}")
+
+        task = Task(params, self._task.check_mode, self._task.diff, say)
         try:
             done = self._done(task)
         except GaleraError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from backups import Backups, inventory_text, play, until
-from objects import BUCKET, apply, pod
+from objects import BUCKET, apply, pod, start_s3, stop_s3
 from tools import changed, kubectl, remove_namespaces
 
 NAMESPACE = "e2e-backup"
@@ -97,6 +97,11 @@ def refused(path: str, playbook: str, **variables: str) -> str:
     with pytest.raises(AssertionError) as caught:
         play(path, playbook, **variables)
     return " ".join(str(caught.value).split())
+
+
+def metrics() -> str:
+    """What the agent of the first node tells Prometheus."""
+    return kubectl("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/bak-galera-0:9200/proxy/metrics")
 
 
 def new_sql(statement: str) -> str:
@@ -225,6 +230,30 @@ def test_the_playbooks_take_list_and_verify_backups(chain: dict[str, str], inven
     assert changed(play(path, "site")) == 0
 
 
+def test_a_store_that_fails_fails_the_backup_and_harms_none(chain: dict[str, str], inventories: dict[str, str]) -> None:
+    path, before = inventories["bak"], target()["backups"]
+    faults: dict[str, dict[str, str] | None] = {
+        "refused": None,
+        "SignatureDoesNotMatch": {"secret": "another"},
+        "does not take": {"place": "/small"},
+    }
+    for words, server in faults.items():
+        stop_s3(do)
+        if server is not None:
+            start_s3(do, **server)
+        text = refused(path, "backup", galera_backup_kind="full")
+        assert "s3://backups/bak" in text
+        assert words in text
+        until("the failure among the metrics", lambda: "galera_backup_last_run_failed 1" in metrics(), 30)
+    stop_s3(do)
+    start_s3(do)
+    play(path, "backup", galera_backup_kind="full")
+    after = target()
+    assert after["backups"][:-1] == before
+    assert after["problems"] == after["incomplete"] == []
+    until("the success among the metrics", lambda: "galera_backup_last_run_failed 0" in metrics(), 30)
+
+
 def test_what_cannot_be_restored_is_refused(chain: dict[str, str], inventories: dict[str, str]) -> None:
     source = {"galera_restore_s3_prefix": "bak"}
     text = refused(inventories["new"], "restore", **source, galera_restore_backup="20200101T000000Z-full")
@@ -242,7 +271,7 @@ def test_a_new_cluster_is_restored_and_then_once_more_in_place(
     path, rows = inventories["new"], "SELECT id FROM shop.orders ORDER BY id"
     source = {"galera_restore_s3_prefix": "bak", "galera_restore_backup": chain["full"]}
     first = {**source, "galera_restore_increment": "none"}
-    play(path, "restore", **first)
+    assert "100 % of" in play(path, "restore", **first)
     assert new_sql(rows) == "1"
     assert changed(play(path, "restore", **first)) == 0
 

@@ -30,7 +30,7 @@ METRICS = {
     "last_committed": "Sequence number of the last transaction that was committed.",
     "recv_queue": "Write sets that were received and are not applied.",
     "send_queue": "Write sets that were not sent.",
-    "flow_control_paused_ratio": "Share of the time since the last FLUSH STATUS for which flow control held writes back.",
+    "flow_control_paused_ratio": "Share of the time since the last FLUSH STATUS for which flow control held writes.",
     "backup_state_up": "Whether the state of the backups could be read from the API server.",
     "backup_state_timestamp_seconds": "When the targets were read for the samples below.",
     "backup_running": "Whether a backup or a verification is under way.",

@@ -92,6 +92,7 @@ def test_the_newest_chain_is_restored_and_again_changes_nothing(bench: Bench) ->
     title = f"{bench.full.name} + {bench.first.name} + {bench.second.name}"
     assert f"restored {title} into" in bench.restore()
     assert bench.applied == "full first second"
+    assert [line for line in bench.said if line.endswith("are unpacked")][-1].startswith("100 % of ")
     assert sorted(os.listdir(bench.path / "target")) == ["data"]
     assert not (bench.path / "target" / "data" / "binlog.000003").exists()
     assert f"{title} was restored already" in bench.restore()

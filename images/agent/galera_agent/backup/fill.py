@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from .. import datadir, offline, place
@@ -25,8 +26,6 @@ from .streams import Streams
 from .terms import Terms
 
 _GRASTATE = "# GALERA saved state\nversion: 2.1\nuuid:    {}\nseqno:   -1\nsafe_to_bootstrap: 0\n"
-# In steps of so many percent
-_STEP = 10
 # Why the first backups do not fit, the newest first; older ones mostly do not for the same reason
 _REASONS = 3
 
@@ -76,11 +75,9 @@ def fill(
     tell: gets the name of the backup and how far the work is. Raises Refused where no backup fits, StreamError,
     StoreError, StepError or OSError where a step failed.
     """
-    progress = _Progress(tell)
 
     def open_chain(store: Store, chosen: selection.Chosen) -> Streams:
-        progress.begin(chosen)
-        return Streams(store, chosen, [], None, identity, say, limit, progress.passed)
+        return Streams(store, chosen, [], None, identity, say, limit, partial(tell, chosen[-1].name))
 
     manifest, source = choose(stores, catalogs, terms, version, open_chain)
     fresh = datadir.being_made(data)
@@ -157,22 +154,3 @@ def _finish(fresh: Path, manifest: Manifest) -> None:
             "".join(f"{gtid}\n" for gtid in manifest.gtid.split(",")), encoding="ascii"
         )
     place.sync(fresh)
-
-
-class _Progress:
-    """Tells how much of a chain is unpacked."""
-
-    def __init__(self, tell: Callable[[str, str], None]) -> None:
-        self._tell = tell
-        self._name, self._total, self._done, self._told = "", 0, 0, 0
-
-    def begin(self, chosen: selection.Chosen) -> None:
-        self._name, self._total = chosen[-1].name, sum(one.manifest.size for one in chosen)
-        self._done = self._told = 0
-
-    def passed(self, count: int) -> None:
-        self._done += count
-        percent = 100 * self._done // max(self._total, 1)
-        if percent >= self._told + _STEP:
-            self._told = percent - percent % _STEP
-            self._tell(self._name, f"{self._told} % of {self._total / 2**20:.1f} MiB are unpacked")

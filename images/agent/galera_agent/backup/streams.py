@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from ..restore import Plan
 
 IDENTITY = "age-identity"
+# Progress is told in steps of so many percent
+_STEP = 10
 
 
 class Streams:
-    """One chain of a store, and what is replayed after it. passed: told of bytes that were read of its objects."""
+    """One chain of a store, and what is replayed after it. tell: gets how far the chain is unpacked, else log does."""
 
     def __init__(
         self,
@@ -49,10 +51,11 @@ class Streams:
         identity: Path,
         log: Callable[[str], None],
         limit: Limit | None = None,
-        passed: Callable[[int], None] = lambda _: None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._store, self._backups, self._steps, self._target = store, chosen, steps, target
-        self._identity, self._log, self._limit, self._passed = identity, log, limit or Limit(), passed
+        self._identity, self._log, self._limit = identity, log, limit or Limit()
+        self._progress = _Progress(sum(one.manifest.size for one in chosen), tell or log)
 
     @property
     def identity(self) -> list[list[str]]:
@@ -130,8 +133,24 @@ class Streams:
         for one in objects:
             with self._store.reader(one.key) as reader:
                 for chunk in checked(reader, one.key, one.size, one.sha256):
-                    self._passed(len(chunk))
+                    self._progress.passed(len(chunk))
                     yield chunk
+
+
+class _Progress:
+    """Tells how much of so many bytes is unpacked."""
+
+    def __init__(self, total: int, tell: Callable[[str], None]) -> None:
+        self._total, self._tell = total, tell
+        self._done = self._told = 0
+
+    def passed(self, count: int) -> None:
+        """So many bytes more."""
+        self._done += count
+        percent = 100 * self._done // max(self._total, 1)
+        if percent >= self._told + _STEP:
+            self._told = percent - percent % _STEP
+            self._tell(f"{self._told} % of {self._total / 2**20:.1f} MiB are unpacked")
 
 
 def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.stateful.galera.plugins.action import cluster as cluster_action
+from ansible_collections.stateful.galera.plugins.action import restore as restore_action
 from ansible_collections.stateful.galera.plugins.action import wsrep_info as wsrep_info_action
-from ansible_collections.stateful.galera.plugins.modules import cluster, wsrep_info
+from ansible_collections.stateful.galera.plugins.modules import cluster, restore, wsrep_info
 
 ROOT = Path(__file__).resolve().parents[4]
 PLAY = """
@@ -81,7 +82,12 @@ def test_a_password_that_an_error_would_show_is_hidden(tmp_path: Path, keyword: 
 
 
 @pytest.mark.parametrize(
-    ("module", "action"), [(cluster, cluster_action.ActionModule), (wsrep_info, wsrep_info_action.ActionModule)]
+    ("module", "action"),
+    [
+        (cluster, cluster_action.ActionModule),
+        (restore, restore_action.ActionModule),
+        (wsrep_info, wsrep_info_action.ActionModule),
+    ],
 )
 def test_module_and_action_are_the_same(module: Any, action: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []

@@ -104,9 +104,9 @@ def api() -> Any:
     fake.close()
 
 
-def runner(api: FakeKubernetes, timeout: float = 5) -> _jobs.Runner:
-    client = Client(api.auth)
-    return _jobs.Runner(client, Document("restore", KINDS["Job"], JOB), timeout, sleep=lambda _: None)
+def runner(api: FakeKubernetes, timeout: float = 5, said: list[str] | None = None) -> _jobs.Runner:
+    client, say = Client(api.auth), None if said is None else said.append
+    return _jobs.Runner(client, Document("restore", KINDS["Job"], JOB), timeout, say, sleep=lambda _: None)
 
 
 def ends(api: FakeKubernetes, status: dict[str, Any]) -> None:
@@ -125,6 +125,34 @@ def test_a_new_job_is_run_to_its_end(api: FakeKubernetes) -> None:
     assert runner(api).run() == _jobs.Ended(True, ("first line", "last line"))
     assert runner(api).run() == _jobs.Ended(False, ("first line", "last line"))
     assert [method for method, _ in api.writes()] == ["PATCH"]
+
+
+@pytest.mark.parametrize(
+    ("said", "log", "new"),
+    [
+        ((), "ab", "ab"),
+        ("ab", "ab", ""),
+        ("ab", "abc", "c"),
+        ("abc", "cde", "de"),
+        ("ab", "cd", "cd"),
+        ("aa", "aab", "b"),
+        ("ab", "", ""),
+    ],
+)
+def test_lines_are_said_once(said: str, log: str, new: str) -> None:
+    assert list(_jobs.unsaid(tuple(said), tuple(log))) == list(new)
+
+
+def test_the_log_is_said_while_a_job_runs_and_at_its_end(api: FakeKubernetes) -> None:
+    said: list[str] = []
+    ends(api, COMPLETE)
+    runner(api, said=said).run()
+    assert said == ["first line", "last line"]
+    ends(api, FAILED)
+    said.clear()
+    with pytest.raises(GaleraError):
+        runner(api, said=said).run(again=True)
+    assert said == ["first line", "last line"]
 
 
 def test_one_that_ended_well_is_removed_where_that_is_wanted(api: FakeKubernetes) -> None:
