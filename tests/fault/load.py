@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,6 +100,9 @@ class InPod:
 
     def stop(self) -> None:
         """Delete the pod, and its journals with it."""
+        # Its end does not wait for that of the processes, which would go on writing for a moment
+        with suppress(KubeError):
+            self.ask("/pause")
         self._kubectl("-n", self._namespace, "delete", "pod", "client", "--ignore-not-found", "--wait")
 
 
