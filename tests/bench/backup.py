@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import ROUNDS, Row, client, gone, kubectl, one, play, seconds, until
+from common import ROUNDS, Row, client, gone, kubectl, one, play, ready, seconds, until
 from objects import BUCKET, KEYS, apply, pod, serve_s3
 from restore import bench_restore
 
@@ -79,6 +79,13 @@ def in_agent(*words: str, node: str = NODE) -> dict[str, Any]:
     if done.returncode:
         sys.exit(f"{' '.join(words)} in {node}: {done.stderr}")
     return json.loads(done.stdout)
+
+
+def tick(kind: str) -> dict[str, Any]:
+    """Take a backup, once all nodes are ready."""
+    nodes = "app.kubernetes.io/instance=b,app.kubernetes.io/component=node"
+    until(lambda: ready(NAMESPACE, nodes, 3), "three ready nodes before a backup")
+    return in_agent("tick", kind)
 
 
 def s3_environment() -> list[str]:
@@ -173,7 +180,7 @@ def bench_full() -> Iterator[Row]:
     hands: dict[str, list[float]] = {"zstd": [], "gzip": []}
     for _ in range(ROUNDS):
         forget()
-        fulls.append(in_agent("tick", "full"))
+        fulls.append(tick("full"))
         forget()
         read = in_agent("read")
         floors["read"].append(read["seconds"])
@@ -214,7 +221,7 @@ def bench_increment(fulls: list[dict[str, Any]], rows: int) -> Iterator[Row]:
         sql(f"UPDATE orders SET amount = amount + 1, token = MD5(token) WHERE id BETWEEN {first} AND {last}")
         quiet()
         forget()
-        increments.append(in_agent("tick", "incremental"))
+        increments.append(tick("incremental"))
         forget()
         read.append(in_agent("read"))
     ours, full = taken(increments), taken(fulls)
@@ -233,7 +240,7 @@ def bench_load(rows: int) -> Iterator[Row]:
             until(lambda lines=lines: len(lines) >= WARM_UP + WINDOW, "the load before a backup")
             begin, count = len(lines), 0
             while len(lines) < begin + WINDOW:
-                in_agent("tick", "full")
+                tick("full")
                 count += 1
             end = len(lines)
             until(lambda lines=lines, end=end: len(lines) >= end + WINDOW, "the load after the backup")

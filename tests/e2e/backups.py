@@ -53,10 +53,10 @@ localhost
 """
 
 
-def play(path: str, playbook: str, **variables: str) -> str:
+def play(path: str, playbook: str, *flags: str, **variables: str) -> str:
     """Run a playbook; returns its output."""
     given = [word for item in variables.items() for word in ("-e", "=".join(item))]
-    return run("ansible-playbook", "-i", path, f"stateful.galera.{playbook}", *given)
+    return run("ansible-playbook", "-i", path, f"stateful.galera.{playbook}", *flags, *given)
 
 
 class Backups:

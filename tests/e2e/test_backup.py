@@ -276,6 +276,9 @@ def test_a_new_cluster_is_restored_and_then_once_more_in_place(
     assert changed(play(path, "restore", **first)) == 0
 
     in_place = {**source, "galera_restore_increment": chain["second"], "galera_restore_confirm": "new"}
+    shown = " ".join(play(path, "restore", "--check", **in_place).split())
+    assert "Would stop new, set the data of data-new-galera-0 aside, and start it from the restored data." in shown
+    assert new_sql(rows) == "1"
     play(path, "restore", **in_place)
     assert new_sql(rows) == "1,2,3"
     assert changed(play(path, "restore", **in_place)) == 0
