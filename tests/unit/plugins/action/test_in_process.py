@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,11 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.stateful.galera.plugins.action import cluster as cluster_action
-from ansible_collections.stateful.galera.plugins.action import restore as restore_action
-from ansible_collections.stateful.galera.plugins.action import wsrep_info as wsrep_info_action
-from ansible_collections.stateful.galera.plugins.modules import cluster, restore, wsrep_info
 
+PLUGINS = "ansible_collections.stateful.galera.plugins"
 ROOT = Path(__file__).resolve().parents[4]
 PLAY = """
 - hosts: localhost
@@ -81,15 +79,10 @@ def test_a_password_that_an_error_would_show_is_hidden(tmp_path: Path, keyword: 
     assert "Fender2000" not in output
 
 
-@pytest.mark.parametrize(
-    ("module", "action"),
-    [
-        (cluster, cluster_action.ActionModule),
-        (restore, restore_action.ActionModule),
-        (wsrep_info, wsrep_info_action.ActionModule),
-    ],
-)
-def test_module_and_action_are_the_same(module: Any, action: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["cluster", "lease", "restore", "rollout", "seed", "wsrep_info"])
+def test_module_and_action_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(f"{PLUGINS}.modules.{name}")
+    action = importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule
     seen: list[Any] = []
     monkeypatch.setattr(module, "AnsibleModule", lambda argument_spec, supports_check_mode: argument_spec)
     monkeypatch.setattr(module, "run", lambda spec, work: seen.extend([spec, work]))
