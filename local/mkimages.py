@@ -150,6 +150,16 @@ def tools_layer(tree: Path) -> Layer:
     return Layer({"/bin/busybox": busybox}, {f"/bin/{name}": "busybox" for name in commands if name != "busybox"})
 
 
+def nft_layer(tree: Path) -> Layer:
+    """Return the layer with nft of a Debian tree.
+
+    Without the names of protocols nft lists 6 where it was given tcp. kube-proxy compares the two in each full sync,
+    which is due an hour after its start, and removes every rule that it seems not to have made.
+    """
+    program, names = program_layer(tree, "/usr/sbin/nft"), "/etc/protocols"
+    return Layer({**program.files, names: tree / names.lstrip("/")}, program.links)
+
+
 def program_layer(tree: Path, program: str) -> Layer:
     """Return the layer with a program of a Debian tree and the libraries it is linked with."""
     return collect_program(tree, program, lambda command: _in_tree(tree, command))
@@ -173,7 +183,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("references", nargs="+", help="registry/name:tag, name is the binary's")
     arguments = parser.parse_args()
-    tools, nft = tools_layer(arguments.tree), program_layer(arguments.tree, "/usr/sbin/nft")
+    tools, nft = tools_layer(arguments.tree), nft_layer(arguments.tree)
     write_archive((plan_image(name, arguments.bin, tools, nft) for name in arguments.references), arguments.output)
 
 

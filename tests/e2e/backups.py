@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import objects
 from objects import AGENT, BUCKET, KEYS
-from tools import kubectl, run
+from tools import get, kubectl, run
 
 
 def until(what: str, find: Callable[[], Any], seconds: float = 240) -> Any:
@@ -57,6 +58,56 @@ def play(path: str, playbook: str, *flags: str, **variables: str) -> str:
     """Run a playbook; returns its output."""
     given = [word for item in variables.items() for word in ("-e", "=".join(item))]
     return run("ansible-playbook", "-i", path, f"stateful.galera.{playbook}", *flags, *given)
+
+
+SHARED_CLASS = "e2e-shared"
+
+
+def share_volume(namespace: str) -> None:
+    """A volume of the class SHARED_CLASS for the claims of a namespace that want ReadWriteMany, on one machine.
+
+    It is the directory of another claim: the local Kubernetes makes none that several machines share.
+    """
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "carrier"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    mount = {"name": "data", "mountPath": "/data"}
+    carrier = objects.pod("carrier", [mount], [{"name": "data", "persistentVolumeClaim": {"claimName": "carrier"}}])
+    objects.apply(partial(kubectl, "-n", namespace), claim, carrier)
+    kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/carrier", "--timeout=120s")
+    (carried,) = [
+        one["spec"]
+        for one in get("persistentvolumes")["items"]
+        if one["spec"]["claimRef"]["namespace"] == namespace and one["spec"]["claimRef"]["name"] == "carrier"
+    ]
+    labels = {"metadata": {"name": SHARED_CLASS}}
+    volume = {
+        "storageClassName": SHARED_CLASS,
+        "accessModes": ["ReadWriteMany"],
+        "capacity": {"storage": "1Gi"},
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": carried["hostPath"]["path"]},
+        "nodeAffinity": carried["nodeAffinity"],
+    }
+    objects.apply(
+        kubectl,
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            **labels,
+            "provisioner": "kubernetes.io/no-provisioner",
+        },
+        {"apiVersion": "v1", "kind": "PersistentVolume", **labels, "spec": volume},
+    )
+
+
+def remove_shared_volume() -> None:
+    """Remove the class and the volume, once no claim needs it."""
+    kubectl("delete", "storageclass", SHARED_CLASS, "--ignore-not-found")
+    kubectl("delete", "persistentvolume", SHARED_CLASS, "--ignore-not-found")
 
 
 class Backups:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backups import Backups, inventory_text, play, until
+from backups import SHARED_CLASS, Backups, inventory_text, play, remove_shared_volume, share_volume, until
 from objects import BUCKET, apply, pod, start_s3, stop_s3
 from tools import changed, kubectl, remove_namespaces
 
@@ -17,13 +17,14 @@ NAMESPACE = "e2e-backup"
 NEW_NAMESPACE = "e2e-backup-new"
 AGENT_BACKUP = ("python3", "-m", "galera_agent", "backup")
 INVENTORY = inventory_text("bak", NAMESPACE)
-# Another name, namespace, size and password, and a prefix of its own
+# Another name, namespace, size and password, a prefix of its own, and a second target
 NEW_INVENTORY = (
-    INVENTORY.replace("name=bak", "name=new")
+    INVENTORY.replace("name=bak", f"name=new\ngalera_cluster_backup_storage_class={SHARED_CLASS}")
     .replace(f"namespace={NAMESPACE}", f"namespace={NEW_NAMESPACE}")
     .replace("size=3", "size=1")
     .replace("prefix=bak", "prefix=new")
     .replace("r00t", "other")
+    .replace("volume_size=1Gi", "volume_size=1Gi\ngalera_cluster_backup_volume_size=1Gi")
 )
 MOUNTS = [
     {"name": "backup-settings", "mountPath": "/etc/galera/backup", "readOnly": True},
@@ -116,14 +117,17 @@ def inventories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     """Two namespaces, a store for both, and the inventory of a cluster in each; paths by name of the cluster."""
     folder = tmp_path_factory.mktemp("backup")
     remove_namespaces(NAMESPACE, NEW_NAMESPACE)
+    remove_shared_volume()
     try:
         for name in (NAMESPACE, NEW_NAMESPACE):
             kubectl("create", "namespace", name)
         keys = BAK.make_store()
+        share_volume(NEW_NAMESPACE)
         texts = {"bak": INVENTORY, "new": NEW_INVENTORY}
         yield {name: inventory(folder, name, text, keys) for name, text in texts.items()}
     finally:
         remove_namespaces(NAMESPACE, NEW_NAMESPACE)
+        remove_shared_volume()
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +288,23 @@ def test_a_new_cluster_is_restored_and_then_once_more_in_place(
     assert changed(play(path, "restore", **in_place)) == 0
     look = ["-n", NEW_NAMESPACE, "exec", "new-galera-0", "-c", "mariadb", "--", "ls", "/var/lib/mysql"]
     assert "data.before-" in kubectl(*look)
-    # the store goes on with the restored cluster
+    # the stores go on with the restored cluster
     play(path, "backup", galera_backup_kind="full")
     assert changed(play(path, "restore_release", galera_restore_confirm="new")) == 1
     assert kubectl(*look).split() == ["data"]
+
+
+def test_both_targets_have_a_backup_and_the_volume_is_enough(
+    chain: dict[str, str], inventories: dict[str, str]
+) -> None:
+    path, new = inventories["new"], Backups(NEW_NAMESPACE, "new")
+    new_sql("INSERT INTO shop.orders VALUES (40)")
+    play(path, "backup", galera_backup_kind="incremental")
+    held = [{one["name"] for one in target["backups"]} for target in new.published()["catalog"]["targets"]]
+    assert len(held) == 2
+    (made,) = [name for name in held[0] & held[1] if name.endswith("incremental")]
+    new_sql("DELETE FROM shop.orders")
+    do("exec", "s3", "--", "rm", "-r", f"/data/root/{BUCKET}/new/backups/{made}")
+    text = play(path, "restore", galera_restore_confirm="new", galera_restore_increment=made)
+    assert re.search(rf"unpacks {made}: .* of volume /backups", text)
+    assert new_sql("SELECT id FROM shop.orders ORDER BY id") == "1,2,3,40"

@@ -93,6 +93,12 @@ def test_links_of_a_program_are_followed_inside_the_tree(tmp_path: Path) -> None
     }
 
 
+def test_nft_has_the_names_of_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = mkimages.Layer({"/usr/sbin/nft": tmp_path / "usr/sbin/nft"})
+    monkeypatch.setattr(mkimages, "program_layer", lambda tree, path: program)
+    assert mkimages.nft_layer(tmp_path).files == {**program.files, "/etc/protocols": tmp_path / "etc/protocols"}
+
+
 def test_a_layer_has_parents_before_files_and_a_world_writable_tmp(binaries: Path) -> None:
     layer = mkimages.Layer({"/usr/local/bin/etcd": binaries / "etcd"}, {"/bin/sh": "busybox"})
     with tarfile.open(fileobj=io.BytesIO(mkimages.layer_bytes(layer))) as tar:
