@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bench of backups: a cluster of three nodes with data, backed up to a real S3 server, each figure with its floor.
+"""The benches of backups: three nodes with data, backed up to a real S3 server, each figure with its floor.
 
 BENCH_MIB is the size of the data in MiB (1024).
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 from common import ROUNDS, Row, client, gone, kubectl, one, play, ready, seconds, until
 from objects import BUCKET, KEYS, apply, pod, serve_s3
-from restore import bench_restore
+from restore import against_hands
 
 MIB = int(os.environ.get("BENCH_MIB", "1024"))
 NAMESPACE, STORE = "bench-backup", "bench-s3"
@@ -132,14 +132,22 @@ def fill() -> int:
     return rows
 
 
-def bench_backup(folder: Path) -> Iterator[Row]:
-    """Backups of a cluster with data; then, without that cluster, the restore of one of them."""
+@contextmanager
+def source(folder: Path) -> Iterator[int]:
+    """A cluster with data and an S3 server, quiet; yields the number of rows. Both are gone at the end."""
     gone(NAMESPACE)
     with store():
         play(one(folder, NAMESPACE, INVENTORY + "galera_cluster_backup_s3_prefix=bench\n", "4Gi"))
         until(first_backup, "the first backup, made by itself")
         rows = fill()
         quiet()
+        yield rows
+        gone(NAMESPACE)
+
+
+def bench_backup(folder: Path) -> Iterator[Row]:
+    """Backups of a cluster with data."""
+    with source(folder) as rows:
         fulls = yield from bench_full()
         yield from bench_increment(fulls, rows)
         yield from bench_load(rows)
@@ -147,9 +155,16 @@ def bench_backup(folder: Path) -> Iterator[Row]:
         sizes = [in_agent("memory", node=f"b-galera-{ordinal}")["mib"] for ordinal in range(3)]
         beside = f"each pod: {', '.join(f'{size:.0f}' for size in sizes)}"
         yield ("agent with backups and archive, idle, resident", f"{max(sizes):.0f} MiB", beside, "≤ 48 MiB")
+
+
+def bench_restore(folder: Path) -> Iterator[Row]:
+    """The restore of a backup; the cluster that it is of has gone, so that it takes no part of the machine."""
+    with source(folder):
+        backup = tick("full")["name"]
+        quiet()
         gone(NAMESPACE)
         with client():
-            yield from bench_restore(folder, INVENTORY, fulls[-1]["name"], s3_environment(), forget)
+            yield from against_hands(folder, INVENTORY, backup, s3_environment(), forget)
 
 
 def first_backup() -> bool:

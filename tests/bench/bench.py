@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure the collection against a floor in the same run, on the Kubernetes that KUBECONFIG names.
 
-usage: bench.py [start|unchanged|fleet|memory|backup ...]   (all of them without an argument)
+usage: bench.py [start|unchanged|fleet|memory|backup|restore ...]   (all of them without an argument)
 
 Prints one Markdown table. The benches take the namespaces bench-* and remove them.
 """
@@ -21,7 +21,7 @@ import yaml
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from backup import bench_backup
+from backup import bench_backup, bench_restore
 from common import ROUNDS, Row, client, gone, insert, kubectl, one, play, seconds, start_by_hand, write_inventory
 from counting_proxy import counting_proxy
 from objects import remove_namespaces
@@ -182,6 +182,7 @@ def main() -> None:
         "fleet": bench_fleet,
         "memory": bench_memory,
         "backup": bench_backup,
+        "restore": bench_restore,
     }
     chosen = sys.argv[1:] or list(benches)
     unknown = sorted(set(chosen) - set(benches))

@@ -32,7 +32,7 @@ class Hand:
         return self.pipe + self.prepare + self.start
 
 
-def bench_restore(
+def against_hands(
     folder: Path, variables: str, backup: str, environment: Sequence[str], forget: Callable[[], None]
 ) -> Iterator[Row]:
     """Rows for the playbook and for the hands. environment: of in_agent.py; forget drops the page cache."""
