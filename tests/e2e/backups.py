@@ -61,12 +61,14 @@ def play(path: str, playbook: str, *flags: str, **variables: str) -> str:
 
 
 SHARED_CLASS = "e2e-shared"
+# For the backups, and for a restore to work in
+SHARED = ("e2e-shared-0", "e2e-shared-1")
 
 
-def share_volume(namespace: str) -> None:
-    """A volume of the class SHARED_CLASS for the claims of a namespace that want ReadWriteMany, on one machine.
+def share_volumes(namespace: str) -> None:
+    """Two volumes of the class SHARED_CLASS for claims of a namespace that want ReadWriteMany, on one machine.
 
-    It is the directory of another claim: the local Kubernetes makes none that several machines share.
+    They are directories on the volume of another claim: the local Kubernetes makes none that several machines share.
     """
     claim = {
         "apiVersion": "v1",
@@ -78,36 +80,37 @@ def share_volume(namespace: str) -> None:
     carrier = objects.pod("carrier", [mount], [{"name": "data", "persistentVolumeClaim": {"claimName": "carrier"}}])
     objects.apply(partial(kubectl, "-n", namespace), claim, carrier)
     kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/carrier", "--timeout=120s")
+    kubectl("-n", namespace, "exec", "carrier", "--", "mkdir", "-m", "777", *(f"/data/{one}" for one in SHARED))
     (carried,) = [
         one["spec"]
         for one in get("persistentvolumes")["items"]
-        if one["spec"]["claimRef"]["namespace"] == namespace and one["spec"]["claimRef"]["name"] == "carrier"
+        if one["spec"].get("claimRef", {}).get("namespace") == namespace
+        and one["spec"]["claimRef"]["name"] == "carrier"
     ]
-    labels = {"metadata": {"name": SHARED_CLASS}}
-    volume = {
-        "storageClassName": SHARED_CLASS,
-        "accessModes": ["ReadWriteMany"],
-        "capacity": {"storage": "1Gi"},
-        "persistentVolumeReclaimPolicy": "Retain",
-        "hostPath": {"path": carried["hostPath"]["path"]},
-        "nodeAffinity": carried["nodeAffinity"],
-    }
-    objects.apply(
-        kubectl,
+    volumes = [
         {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            **labels,
-            "provisioner": "kubernetes.io/no-provisioner",
-        },
-        {"apiVersion": "v1", "kind": "PersistentVolume", **labels, "spec": volume},
-    )
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": one},
+            "spec": {
+                "storageClassName": SHARED_CLASS,
+                "accessModes": ["ReadWriteMany"],
+                "capacity": {"storage": "1Gi"},
+                "persistentVolumeReclaimPolicy": "Retain",
+                "hostPath": {"path": f"{carried['hostPath']['path']}/{one}"},
+                "nodeAffinity": carried["nodeAffinity"],
+            },
+        }
+        for one in SHARED
+    ]
+    kind = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": SHARED_CLASS}}
+    objects.apply(kubectl, {**kind, "provisioner": "kubernetes.io/no-provisioner"}, *volumes)
 
 
-def remove_shared_volume() -> None:
-    """Remove the class and the volume, once no claim needs it."""
+def remove_shared_volumes() -> None:
+    """Remove the class and the volumes, once no claim needs them."""
     kubectl("delete", "storageclass", SHARED_CLASS, "--ignore-not-found")
-    kubectl("delete", "persistentvolume", SHARED_CLASS, "--ignore-not-found")
+    kubectl("delete", "persistentvolume", *SHARED, "--ignore-not-found")
 
 
 class Backups:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backups import SHARED_CLASS, Backups, inventory_text, play, remove_shared_volume, share_volume, until
+from backups import SHARED_CLASS, Backups, inventory_text, play, remove_shared_volumes, share_volumes, until
 from objects import BUCKET, apply, pod, start_s3, stop_s3
 from tools import changed, kubectl, remove_namespaces
 
@@ -117,17 +118,17 @@ def inventories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     """Two namespaces, a store for both, and the inventory of a cluster in each; paths by name of the cluster."""
     folder = tmp_path_factory.mktemp("backup")
     remove_namespaces(NAMESPACE, NEW_NAMESPACE)
-    remove_shared_volume()
+    remove_shared_volumes()
     try:
         for name in (NAMESPACE, NEW_NAMESPACE):
             kubectl("create", "namespace", name)
         keys = BAK.make_store()
-        share_volume(NEW_NAMESPACE)
+        share_volumes(NEW_NAMESPACE)
         texts = {"bak": INVENTORY, "new": NEW_INVENTORY}
         yield {name: inventory(folder, name, text, keys) for name, text in texts.items()}
     finally:
         remove_namespaces(NAMESPACE, NEW_NAMESPACE)
-        remove_shared_volume()
+        remove_shared_volumes()
 
 
 @pytest.fixture(scope="module")
@@ -169,13 +170,16 @@ def test_the_leader_is_killed_in_the_middle_of_a_backup(chain: dict[str, str]) -
     ask("cut", action="backup", kind="full")
     until("the backup's begin", lambda: (published().get("running") or {}).get("command") == "tick")
     patch("bak-galera-backup", **{"backup.json": current})
+    killed = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     do("delete", "pod", "bak-galera-2", "--grace-period=0", "--force")
     until("another leader", lambda: leader() == "bak-galera-1")
-    result = until("the backup, by another leader", lambda: answer("cut"), 400)
+    result = until("the backup, by who leads then", lambda: answer("cut"), 400)
     assert result["state"] == "succeeded", result
     after = target()
-    made = [one for one in after["backups"] if one["name"] not in before]
-    assert [(one["kind"], one["node"]) for one in made] == [("full", "bak-galera-1")]
+    # All nodes must be there for a backup; whether the killed one leads again by then is open
+    (made,) = [one for one in after["backups"] if one["name"] not in before]
+    assert made["kind"] == "full"
+    assert made["name"] > killed
     assert after["problems"] == []
 
 
@@ -237,8 +241,8 @@ def test_the_playbooks_take_list_and_verify_backups(chain: dict[str, str], inven
 def test_a_store_that_fails_fails_the_backup_and_harms_none(chain: dict[str, str], inventories: dict[str, str]) -> None:
     path, before = inventories["bak"], target()["backups"]
     faults: dict[str, dict[str, str] | None] = {
-        "refused": None,
-        "SignatureDoesNotMatch": {"secret": "another"},
+        "http://s3.e2e-backup:7070 is not reachable": None,
+        "the credentials are not valid there (SignatureDoesNotMatch)": {"secret": "another"},
         "does not take": {"place": "/small"},
     }
     for words, server in faults.items():
