@@ -95,7 +95,7 @@ def serve_s3(do: Do) -> None:
 
 
 def start_s3(do: Do, secret: str = KEYS["secret-access-key"], place: str = "/data") -> None:
-    """Start the server in its pod; place: /data, or /small, which holds 4 MiB."""
+    """Start the server in its pod; place: /data, or /small, which holds 4 MiB of memory."""
     access = f"--access {KEYS['access-key-id']} --secret {secret}"
     serve = f"/data/versitygw {access} --port :7070 posix --sidecar {place}/meta {place}/root"
     begin = (

@@ -19,6 +19,15 @@ from ansible_collections.stateful.galera.plugins.module_utils._argspec import re
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
 
 
+def plain(value: Any) -> Any:
+    """Return options as a module gets them: the texts of templates are of a class that libyaml does not take for text."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return {plain(key): plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 @dataclasses.dataclass
 class Task:
     """What the work of a module asks of an AnsibleModule. say: shows a line at once."""
@@ -58,7 +67,7 @@ class InProcessAction(ActionBase):
             if not self._task.no_log:
                 self._display.display(f"  {host}: {remove_values(line, checked._no_log_values)}")
 
-        task = Task(params, self._task.check_mode, self._task.diff, say)
+        task = Task(plain(params), self._task.check_mode, self._task.diff, say)
         try:
             done = self._done(task)
         except GaleraError as error:

@@ -239,25 +239,35 @@ def test_the_playbooks_take_list_and_verify_backups(chain: dict[str, str], inven
 
 
 def test_a_store_that_fails_fails_the_backup_and_harms_none(chain: dict[str, str], inventories: dict[str, str]) -> None:
-    path, before = inventories["bak"], target()["backups"]
+    path, before = inventories["bak"], [one["name"] for one in target()["backups"]]
     faults: dict[str, dict[str, str] | None] = {
         "http://s3.e2e-backup:7070 is not reachable": None,
         "the credentials are not valid there (SignatureDoesNotMatch)": {"secret": "another"},
         "does not take": {"place": "/small"},
     }
-    for words, server in faults.items():
+    do(
+        "exec",
+        "s3",
+        "--",
+        "bash",
+        "-c",
+        f"mkdir -p /small/root/{BUCKET} /small/meta; cat /dev/zero >/small/full || true",
+    )
+    try:
+        for words, server in faults.items():
+            stop_s3(do)
+            if server is not None:
+                start_s3(do, **server)
+            text = refused(path, "backup", galera_backup_kind="full")
+            assert "s3://backups/bak" in text
+            assert words in text
+            until("the failure among the metrics", lambda: "galera_backup_last_run_failed 1" in metrics(), 30)
+    finally:
         stop_s3(do)
-        if server is not None:
-            start_s3(do, **server)
-        text = refused(path, "backup", galera_backup_kind="full")
-        assert "s3://backups/bak" in text
-        assert words in text
-        until("the failure among the metrics", lambda: "galera_backup_last_run_failed 1" in metrics(), 30)
-    stop_s3(do)
-    start_s3(do)
+        start_s3(do)
     play(path, "backup", galera_backup_kind="full")
     after = target()
-    assert after["backups"][:-1] == before
+    assert [one["name"] for one in after["backups"]][:-1] == before
     assert after["problems"] == after["incomplete"] == []
     until("the success among the metrics", lambda: "galera_backup_last_run_failed 0" in metrics(), 30)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.stateful.galera.plugins.plugin_utils._in_process import plain
 
 PLUGINS = "ansible_collections.stateful.galera.plugins"
 ROOT = Path(__file__).resolve().parents[4]
@@ -77,6 +78,17 @@ def test_a_password_that_an_error_would_show_is_hidden(tmp_path: Path, keyword: 
     output = run(tmp_path, keyword, name="Fender2000")
     assert "is no DNS label" in output
     assert "Fender2000" not in output
+
+
+class Tagged(str):
+    """As the texts that templates make."""
+
+
+def test_options_are_as_plain_as_a_module_gets_them() -> None:
+    found = plain({Tagged("a"): [Tagged("b"), {"c": (Tagged("d"), 1, None, True, 0.5)}]})
+    assert found == {"a": ["b", {"c": ["d", 1, None, True, 0.5]}]}
+    texts = [*found, found["a"][0], *found["a"][1], found["a"][1]["c"][0]]
+    assert [type(text) for text in texts] == [str, str, str, str]
 
 
 @pytest.mark.parametrize("name", ["cluster", "lease", "restore", "rollout", "seed", "wsrep_info"])
