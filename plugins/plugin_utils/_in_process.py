@@ -20,7 +20,7 @@ from ansible_collections.stateful.galera.plugins.module_utils._errors import Gal
 
 
 def plain(value: Any) -> Any:
-    """Return options as a module gets them: the texts of templates are of a class that libyaml does not take for text."""
+    """Return options as a module gets them: libyaml does not take the texts that templates make for text."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, Mapping):
