@@ -131,21 +131,22 @@ class Runner:
         if step in ("create", "replace"):
             self._client.apply(self._document)
         tell_at = self._clock() + _TELL_SECONDS
+        log: tuple[str, ...] = ()
         while True:
             live = self._live()
             if live is None:
                 raise GaleraError(f"{self._document} was deleted while it ran: run again.")
             state = state_of(live)
-            if state.state != RUNNING or self._clock() >= tell_at:
-                self._tell()
+            if state.state != RUNNING or (self._say is not None and self._clock() >= tell_at):
+                log = self._tell()
                 tell_at = self._clock() + _TELL_SECONDS
             if state.state == SUCCEEDED:
-                ended = Ended(step in ("create", "replace", "wait"), self.log())
+                ended = Ended(step in ("create", "replace", "wait"), log)
                 if remove:
                     self._remove(max(end, self._clock() + _REMOVE_SECONDS))
                 return ended
             if state.state == FAILED:
-                said = shorten(" ".join(self.log()[-8:]), 1200)
+                said = shorten(" ".join(log[-8:]), 1200)
                 raise GaleraError(f"{self._document} failed ({state.why}). Its last words: {said or 'none'}")
             if self._clock() >= end:
                 raise GaleraError(
@@ -154,14 +155,14 @@ class Runner:
                 )
             self._sleep(_LOOK_SECONDS)
 
-    def _tell(self) -> None:
-        """Say what the Job has said since the last time."""
-        if self._say is None:
-            return
+    def _tell(self) -> tuple[str, ...]:
+        """Say what the Job has said since the last time; returns its log."""
         log = self.log()
-        for line in unsaid(self._said, log):
-            self._say(line)
+        if self._say is not None:
+            for line in unsaid(self._said, log):
+                self._say(line)
         self._said = log or self._said
+        return log
 
     def log(self) -> tuple[str, ...]:
         """The last lines of its newest pod, none where there is none."""

@@ -13,6 +13,10 @@ import objects
 from objects import AGENT, BUCKET, KEYS
 from tools import get, kubectl, run
 
+SHARED_CLASS = "e2e-shared"
+# Volumes of it: for the backups, and for a restore to work in
+SHARED = ("e2e-shared-0", "e2e-shared-1")
+
 
 def until(what: str, find: Callable[[], Any], seconds: float = 240) -> Any:
     """Wait until find returns something; fails with what it waited for."""
@@ -60,11 +64,6 @@ def play(path: str, playbook: str, *flags: str, **variables: str) -> str:
     return run("ansible-playbook", "-i", path, f"stateful.galera.{playbook}", *flags, *given)
 
 
-SHARED_CLASS = "e2e-shared"
-# For the backups, and for a restore to work in
-SHARED = ("e2e-shared-0", "e2e-shared-1")
-
-
 def share_volumes(namespace: str) -> None:
     """Two volumes of the class SHARED_CLASS for claims of a namespace that want ReadWriteMany, on one machine.
 
@@ -81,11 +80,8 @@ def share_volumes(namespace: str) -> None:
     objects.apply(partial(kubectl, "-n", namespace), claim, carrier)
     kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/carrier", "--timeout=120s")
     kubectl("-n", namespace, "exec", "carrier", "--", "mkdir", "-m", "777", *(f"/data/{one}" for one in SHARED))
-    (carried,) = [
-        one["spec"]
-        for one in get("persistentvolumes")["items"]
-        if one["spec"].get("claimRef", {}).get("namespace") == namespace
-        and one["spec"]["claimRef"]["name"] == "carrier"
+    carried = get("persistentvolume", get("-n", namespace, "persistentvolumeclaim", "carrier")["spec"]["volumeName"])[
+        "spec"
     ]
     volumes = [
         {

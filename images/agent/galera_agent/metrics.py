@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from . import __version__
-from .state import PHASES, Snapshot
+from .state import PHASES, Snapshot, fresh
 from .wsrep import Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
@@ -71,7 +71,7 @@ def _server(snapshot: Snapshot, age: float | None, ready: bool) -> Iterator[Samp
         yield "phase", {"phase": phase}, snapshot.phase == phase
     yield "ready", {}, ready
     yield "consent_wanted", {}, snapshot.offer is not None
-    status = snapshot.wsrep if age is not None and age < 1 else None
+    status = fresh(snapshot, age)
     yield "up", {}, status is not None
     if status is not None:
         yield from _wsrep(status)
@@ -79,8 +79,9 @@ def _server(snapshot: Snapshot, age: float | None, ready: bool) -> Iterator[Samp
 
 def _wsrep(status: Status) -> Iterator[Sample]:
     yield "primary", {}, status.primary
-    for name in ("local_state", "cluster_size", "last_committed"):
-        yield name, {}, getattr(status, name)
+    yield "local_state", {}, status.local_state
+    yield "cluster_size", {}, status.cluster_size
+    yield "last_committed", {}, status.last_committed
     yield "recv_queue", {}, status.local_recv_queue
     yield "send_queue", {}, status.local_send_queue
     yield "flow_control_paused_ratio", {}, status.flow_control_paused

@@ -176,6 +176,12 @@ class State:
             self._log(f"{after.phase}: {after.reason}")
 
 
+def fresh(snapshot: Snapshot, age: float | None) -> wsrep.Status | None:
+    """What the running server said less than a second ago; None where it said nothing. age: as State.age tells it."""
+    answered = snapshot.phase == "running" and age is not None and age < wsrep.FRESH_SECONDS
+    return snapshot.wsrep if answered else None
+
+
 def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[str, Any]:
     """The content of /status.
 

@@ -21,7 +21,7 @@ from .lease import RENEW_SECONDS, BootstrapLease
 from .members import Contact, Member
 from .record import Recorder
 from .settings import Settings
-from .state import State
+from .state import State, fresh
 from .wsrep import DONOR, Server, Status, reason_of
 
 # A server that lost its primary component is taken in again by Galera within this time, if it can be.
@@ -161,8 +161,7 @@ class Upkeep:
     def _fresh(self) -> Status | None:
         """What the running server said less than a second ago; None where it said nothing."""
         snapshot = self._state.now
-        age = self._state.age(snapshot)
-        return snapshot.wsrep if snapshot.phase == "running" and age is not None and age < 1 else None
+        return fresh(snapshot, self._state.age(snapshot))
 
     def _restart(self, why: str) -> None:
         """Stop the server in order, once: the start script starts it again."""

@@ -84,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200 if problem is None else failed, "text/plain", problem or "ok")
 
     def _send(self, status: int, kind: str, text: str) -> None:
-        body = text.encode() if text.endswith("\n") else (text + "\n").encode()
+        body = (text.removesuffix("\n") + "\n").encode()
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

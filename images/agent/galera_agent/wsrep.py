@@ -37,6 +37,8 @@ _VARIABLES = (
 )
 _QUERY = "SHOW GLOBAL STATUS WHERE Variable_name IN ({})".format(",".join(f"'{name}'" for name in _VARIABLES))
 DONOR, SYNCED = 2, 4
+# An answer of the server that is older says nothing of how it is
+FRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def not_ready(status: Status | None, age: float | None, states: tuple[int, ...] 
     """
     if status is None or age is None:
         return "mariadbd does not answer"
-    if age >= 1:
+    if age >= FRESH_SECONDS:
         return f"mariadbd has not answered for {age:.1f} s"
     if not status.primary:
         return f"not in the primary component (wsrep_cluster_status is {status.cluster_status or 'unknown'})"

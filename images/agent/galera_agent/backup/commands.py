@@ -128,7 +128,8 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     message = f"{result.manifest.name} ({due.reason}): {size:.1f} MiB in {seconds:.0f} s"
     if problems := [*errors.values(), *([result.parent_of_none] if result.parent_of_none else [])]:
         message += f"; but {'; '.join(problems)}"
-    document = _describe(stores, catalogs)
+    rest, unread = _read([store for store in stores if store.label not in {one.store for one in catalogs}])
+    document = _describe(stores, [*catalogs, *rest], unread)
     return {
         "state": "succeeded",
         "backup": result.manifest.name,
@@ -171,7 +172,8 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
 
 
 def _list(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
-    document = _describe(_stores())
+    stores = _stores()
+    document = _describe(stores, *_read(stores))
     errors = [target["error"] for target in document["targets"] if target["error"]]
     state = "failed" if len(errors) == len(document["targets"]) else "succeeded"
     return {"state": state, "message": "; ".join(errors), "catalog": document}
@@ -241,14 +243,12 @@ def _verify(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
 def _nothing(
     due: plan.Nothing, stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str], *, asked: bool
 ) -> Report:
-    by_label: dict[str, Catalog] = {one.store: one for one in catalogs}
-    pairs = [(store, by_label.get(store.label) or errors[store.label]) for store in stores]
     return {
         "state": "failed" if asked and not due.suspended else "nothing",
         "message": due.reason,
         "next": None if due.until is None else to_time(due.until),
         "problems": list(errors.values()),
-        "catalog": summary.describe(pairs, datetime.now(UTC)),
+        "catalog": _describe(stores, catalogs, errors),
     }
 
 
@@ -292,22 +292,19 @@ def _stores() -> list[Store]:
     return streams.open_targets(settings.FILE, Path("/backups"))
 
 
-def _read(stores: Sequence[Store], known: Sequence[Catalog] = ()) -> tuple[list[Catalog], dict[str, str]]:
-    """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog.
-
-    known: those that were just read.
-    """
+def _read(stores: Sequence[Store]) -> tuple[list[Catalog], dict[str, str]]:
+    """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog."""
     catalogs, errors = [], {}
     for store in stores:
         try:
-            catalogs.append(catalog.read(store, known))
+            catalogs.append(catalog.read(store))
         except StoreError as error:
             errors[store.label] = str(error)
     return catalogs, errors
 
 
-def _describe(stores: Sequence[Store], known: Sequence[Catalog] = ()) -> Report:
-    catalogs, errors = _read(stores, known)
+def _describe(stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str]) -> Report:
+    """The document of all targets; errors: by label, why one has no catalog."""
     by_label: dict[str, Catalog] = {one.store: one for one in catalogs}
     pairs = [(store, by_label.get(store.label) or errors[store.label]) for store in stores]
     return summary.describe(pairs, datetime.now(UTC))
