@@ -71,6 +71,7 @@ bench: env cluster s3  ## measure, each figure with its floor
 	python tests/bench/bench.py
 
 fault: env cluster     ## the whole fault matrix, hours; make fault FAULTS=kill,freeze ARGS='--rounds 30 --rate 200' a part of it
+	DOCKER_HOST=$$(bash -c '. local/lib.sh && engine >&2 && echo "$${DOCKER_HOST:-}"') \
 	python tests/fault/run.py --allow machines --faults $(or $(FAULTS),all) --report $(CACHE)/fault $(or $(ARGS),--every)
 
 lock:                  ## choose the versions in requirements-dev.txt anew

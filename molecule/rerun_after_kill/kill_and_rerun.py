@@ -10,9 +10,7 @@ nothing, and the cluster that was recorded first is the cluster that runs in the
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -20,6 +18,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+from processes import kill
 
 SITE = "stateful.galera.site"
 
@@ -32,27 +33,6 @@ def start(inventory: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    """Kill a run and everything that it started; workers of Ansible have sessions of their own."""
-    family = [process.pid]
-    for pid in family:
-        family += children(pid)
-    for pid in family:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.wait()
-
-
-def children(parent: int) -> list[int]:
-    """Return the processes whose parent this is."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(stat.parent.name))
-    return found
 
 
 def kill_at_task(inventory: str, number: int, delay: float) -> str | None:

@@ -8,11 +8,14 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backups import SHARED_CLASS, Backups, inventory_text, play, remove_shared_volumes, share_volumes, until
 from objects import BUCKET, apply, pod, start_s3, stop_s3
-from tools import changed, kubectl, remove_namespaces
+from processes import kill
+from rendering import start_render
+from tools import changed, get, kubectl, remove_namespaces
 
 NAMESPACE = "e2e-backup"
 NEW_NAMESPACE = "e2e-backup-new"
@@ -27,6 +30,7 @@ NEW_INVENTORY = (
     .replace("r00t", "other")
     .replace("volume_size=1Gi", "volume_size=1Gi\ngalera_cluster_backup_volume_size=1Gi")
 )
+RECIPIENTS = "galera_cluster_backup_encryption_recipients"
 MOUNTS = [
     {"name": "backup-settings", "mountPath": "/etc/galera/backup", "readOnly": True},
     {"name": "backup-secret", "mountPath": "/etc/galera/backup-secret", "readOnly": True},
@@ -83,15 +87,22 @@ def restored(**env: str) -> str:
 
 def inventory(folder: Path, name: str, text: str, keys: dict[str, str]) -> str:
     """Make a namespace with the Secret, and the inventory of a cluster in it; returns the inventory's path."""
-    (recipient,) = [line.split()[-1] for line in keys["age-identity"].splitlines() if "public key" in line]
     namespace = NAMESPACE if name == "bak" else NEW_NAMESPACE
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "backup-keys"}, "stringData": keys}
     kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(secret))
     path = folder / name / "galera.conf"
     path.parent.mkdir()
-    recipients = f'galera_cluster_backup_encryption_recipients=["{recipient}"]'
-    path.write_text(text.replace("[template_target]", f"{recipients}\n\n[template_target]"))
+    path.write_text(text)
+    write_recipient(path, keys["age-identity"])
     return str(path)
+
+
+def write_recipient(path: Path, identity: str) -> None:
+    """Have backups encrypted for an identity that age-keygen made."""
+    (recipient,) = [line.split()[-1] for line in identity.splitlines() if "public key" in line]
+    old = [line for line in path.read_text().splitlines() if not line.startswith(RECIPIENTS)]
+    place = old.index("[template_target]")
+    path.write_text("\n".join([*old[:place], f'{RECIPIENTS}=["{recipient}"]', "", *old[place:], ""]))
 
 
 def refused(path: str, playbook: str, **variables: str) -> str:
@@ -171,8 +182,13 @@ def test_the_leader_is_killed_in_the_middle_of_a_backup(chain: dict[str, str]) -
     until("the backup's begin", lambda: (published().get("running") or {}).get("command") == "tick")
     patch("bak-galera-backup", **{"backup.json": current})
     killed = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    do("delete", "pod", "bak-galera-2", "--grace-period=0", "--force")
-    until("another leader", lambda: leader() == "bak-galera-1")
+    # The pod does not come back before another one leads
+    do("create", "quota", "none", "--hard=pods=0")
+    try:
+        do("delete", "pod", "bak-galera-2", "--grace-period=0", "--force")
+        until("another leader", lambda: leader() == "bak-galera-1")
+    finally:
+        do("delete", "quota", "none")
     result = until("the backup, by who leads then", lambda: answer("cut"), 400)
     assert result["state"] == "succeeded", result
     after = target()
@@ -299,8 +315,38 @@ def test_a_new_cluster_is_restored_and_then_once_more_in_place(
     assert "data.before-" in kubectl(*look)
     # the stores go on with the restored cluster
     play(path, "backup", galera_backup_kind="full")
-    assert changed(play(path, "restore_release", galera_restore_confirm="new")) == 1
+
+
+def test_a_restore_in_place_is_undone(chain: dict[str, str], inventories: dict[str, str]) -> None:
+    path, rows = inventories["new"], "SELECT id FROM shop.orders ORDER BY id"
+    confirm = {"galera_restore_confirm": "new"}
+    in_cluster = ("-n", NEW_NAMESPACE)
+    new_sql("INSERT INTO shop.orders VALUES (50)")
+    assert 'galera_restore_confirm is ""' in refused(path, "restore_undo")
+    assert "Would stop new, put data.before-" in " ".join(play(path, "restore_undo", "--check", **confirm).split())
+    assert new_sql(rows) == "1,2,3,50"
+
+    def record() -> dict[str, Any]:
+        found = get(*in_cluster, "configmap", "new-galera-state")
+        return json.loads(found["metadata"]["annotations"]["stateful.galera/restore"])
+
+    killed = start_render(Path(path), "-e", "galera_restore_confirm=new", playbook="stateful.galera.restore_undo")
+    until("the begin", lambda: record().get("undo") == "begun")
+    kill(killed)
+    for playbook, more in (("restore", {"galera_restore_id": "another"}), ("restore_release", {})):
+        assert "has not come to its end: run it again first" in refused(path, playbook, **confirm, **more)
+    play(path, "restore_undo", **confirm)
+    assert new_sql(rows) == "1"
+    assert changed(play(path, "restore_undo")) == 0
+    assert changed(play(path, "site")) == 0
+    look = [*in_cluster, "exec", "new-galera-0", "-c", "mariadb", "--", "ls", "/var/lib/mysql"]
+    undone = f"data.undone-{record()['undone']}"
+    assert kubectl(*look).split() == ["data", undone]
+    # the stores go on with the old cluster: an increment follows on its backups
+    assert "incremental" in play(path, "backup", galera_backup_kind="incremental")
+    assert changed(play(path, "restore_release", **confirm)) == 1
     assert kubectl(*look).split() == ["data"]
+    assert changed(play(path, "restore_release", **confirm)) == 0
 
 
 def test_both_targets_have_a_backup_and_the_volume_is_enough(
@@ -316,4 +362,29 @@ def test_both_targets_have_a_backup_and_the_volume_is_enough(
     do("exec", "s3", "--", "rm", "-r", f"/data/root/{BUCKET}/new/backups/{made}")
     text = play(path, "restore", galera_restore_confirm="new", galera_restore_increment=made)
     assert re.search(rf"unpacks {made}: .* of volume /backups", text)
-    assert new_sql("SELECT id FROM shop.orders ORDER BY id") == "1,2,3,40"
+    assert new_sql("SELECT id FROM shop.orders ORDER BY id") == "1,40"
+
+
+def test_after_a_lost_key_a_new_one_counts(chain: dict[str, str], inventories: dict[str, str]) -> None:
+    """As docs/backup.md says it."""
+    path, old = inventories["bak"], target()["backups"][-1]["name"]
+    identity = do("exec", "s3", "--", "bash", "-c", "age-keygen 2>&-")
+    write_recipient(Path(path), identity)
+    do("patch", "secret", "backup-keys", "--type=merge", "-p", json.dumps({"stringData": {"age-identity": identity}}))
+    play(path, "site")
+    play(path, "backup", galera_backup_kind="full")
+    made = target()["backups"][-1]["name"]
+    assert f"{made} passed" in " ".join(play(path, "backup_verify", galera_backup_verify=made).split())
+    assert "recipients" in refused(path, "backup_verify", galera_backup_verify=old)
+
+
+def test_after_a_lost_bucket_backups_begin_anew(chain: dict[str, str], inventories: dict[str, str]) -> None:
+    """As docs/backup.md says it."""
+    path, lost = inventories["bak"], {one["name"] for one in target()["backups"]}
+    do("exec", "s3", "--", "bash", "-c", f"rm -r /data/root/{BUCKET}; mkdir /data/root/{BUCKET}")
+    (made,) = until(
+        "a full backup in the new bucket", lambda: [one for one in target()["backups"] if one["name"] not in lost], 400
+    )
+    assert made["kind"] == "full"
+    assert [one["name"] for one in target()["backups"]] == [made["name"]]
+    assert f"{made['name']} passed" in " ".join(play(path, "backup_verify", galera_backup_verify=made["name"]).split())

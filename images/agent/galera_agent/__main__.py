@@ -40,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep.add_argument("volume", type=Path, help="where the volume is mounted")
     keep.add_argument("identity", help="of the restore")
     keep.add_argument("--check", action="store_true", help="only look whether there is room")
+    back = commands.add_parser("undo", help="bring back what a restore set aside, and keep the restored data")
+    back.add_argument("volume", type=Path, help="where the volume is mounted")
+    back.add_argument("identity", help="of the restore")
+    back.add_argument("--check", action="store_true", help="only look whether there is anything to bring back")
     drop = commands.add_parser("release", help="delete what was set aside")
     drop.add_argument("volume", type=Path, help="where the volume is mounted")
     commands.add_parser("restore", help="restore a backup into an empty volume")
@@ -56,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return purge_volume(arguments.volume)
     if arguments.command == "aside":
         return report(lambda: aside.set_aside(arguments.volume, arguments.identity, check=arguments.check))
+    if arguments.command == "undo":
+        return report(lambda: aside.undo(arguments.volume, arguments.identity, check=arguments.check))
     if arguments.command == "release":
         return report(lambda: aside.release(arguments.volume))
     if arguments.command == "restore":

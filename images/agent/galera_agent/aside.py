@@ -2,6 +2,7 @@
 """Keep the data that a restore replaces: beside their place on the volume, until they are released.
 
 `data` becomes `data.before-<id>` by one rename, so that a killed run has done it or not. The id is that of the restore.
+The way back makes it `data` again, and keeps the restored data as `data.undone-<id>`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import os
 import shutil
 from pathlib import Path
 
-from .datadir import locked_file
+from .datadir import locked_file, sync_directory
 from .purge import InUseError
 from .sources import mib
 
-PREFIX = "data.before-"
+BEFORE = "data.before-"
+UNDONE = "data.undone-"
 
 
 class NoRoomError(Exception):
@@ -28,7 +30,7 @@ def set_aside(volume: Path, identity: str, *, check: bool) -> str:
     data take: the new ones are taken to be as large. Raises InUseError or NoRoomError before anything is changed, and
     OSError.
     """
-    data, kept = volume / "data", volume / f"{PREFIX}{identity}"
+    data, kept = volume / "data", volume / f"{BEFORE}{identity}"
     if kept.exists():
         return f"the data were set aside already, as {kept.name}"
     if not data.exists():
@@ -42,18 +44,56 @@ def set_aside(volume: Path, identity: str, *, check: bool) -> str:
         )
     if check:
         return f"{mib(needed)} MiB can be set aside, {mib(free)} MiB are free"
-    if path := locked_file(data):
-        raise InUseError(f"{path} is locked by a running server: stop it first; nothing was changed")
-    data.rename(kept)
+    _move(data, kept)
     return f"set {mib(needed)} MiB aside as {kept.name}"
+
+
+def undo(volume: Path, identity: str, *, check: bool) -> str:
+    """Bring back what a restore set aside, and keep the restored data; returns the sentence that says what was done.
+
+    A volume on which the restore set nothing aside, as that of a node that is newer, is left without data: the restored
+    ones are another cluster's by then. check: only look what there is, also while a server uses the data. Raises
+    InUseError before anything is changed, and OSError.
+    """
+    data, kept = volume / "data", volume / f"{BEFORE}{identity}"
+    if check:
+        return f"{kept.name} can be brought back" if kept.exists() else f"there is no {kept.name} here"
+    if not kept.exists() and any(volume.glob(f"{UNDONE}{identity}*")):
+        return "the volume is as before the restore already"
+    said = []
+    if data.exists():
+        undone = _unused(volume / f"{UNDONE}{identity}")
+        _move(data, undone)
+        said = [f"kept the restored data as {undone.name}"]
+    if kept.exists():
+        _move(kept, data)
+        said = [f"brought {kept.name} back", *said]
+    return ", ".join(said) or f"there is no {kept.name} here, and no data"
 
 
 def release(volume: Path) -> str:
     """Delete everything that was set aside; returns the sentence that says what. Raises OSError."""
-    found = sorted(path for path in volume.glob(f"{PREFIX}*") if path.is_dir() and not path.is_symlink())
+    paths = [path for prefix in (BEFORE, UNDONE) for path in sorted(volume.glob(f"{prefix}*"))]
+    found = [path for path in paths if path.is_dir() and not path.is_symlink()]
     for path in found:
         shutil.rmtree(path)
     return f"deleted {', '.join(path.name for path in found)}" if found else "nothing was set aside"
+
+
+def _move(directory: Path, there: Path) -> None:
+    """Rename a directory that no server uses, for good. Raises InUseError."""
+    if path := locked_file(directory):
+        raise InUseError(f"{path} is locked by a running server: stop it first; nothing was changed")
+    directory.rename(there)
+    sync_directory(there.parent)
+
+
+def _unused(path: Path) -> Path:
+    """The path, or the first of `<path>-2`, `<path>-3` and so on that does not exist."""
+    number, found = 1, path
+    while found.exists():
+        number, found = number + 1, path.with_name(f"{path.name}-{number + 1}")
+    return found
 
 
 def size_of(directory: Path) -> int:

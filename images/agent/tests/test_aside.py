@@ -69,3 +69,72 @@ def test_release_deletes_what_was_set_aside_and_no_more(volume: Path) -> None:
     assert aside.release(volume) == "deleted data.before-one"
     assert aside.release(volume) == "nothing was set aside"
     assert names(volume) == ["data"]
+
+
+@pytest.fixture
+def restored(volume: Path) -> Path:
+    """A volume with the data of before the restore "one", and restored ones in their place."""
+    aside.set_aside(volume, "one", check=False)
+    (volume / "data").mkdir()
+    (volume / "data" / "restored").touch()
+    return volume
+
+
+def test_undo_brings_the_old_data_back_and_keeps_the_restored_ones(restored: Path) -> None:
+    said = aside.undo(restored, "one", check=False)
+    assert said == "brought data.before-one back, kept the restored data as data.undone-one"
+    assert names(restored) == ["data", "data.undone-one"]
+    assert names(restored / "data") == ["ibdata1"]
+    assert names(restored / "data.undone-one") == ["restored"]
+    assert "already" in aside.undo(restored, "one", check=False)
+    assert names(restored / "data") == ["ibdata1"]
+
+
+def test_undo_that_was_killed_between_its_two_steps_goes_on(restored: Path) -> None:
+    (restored / "data").rename(restored / "data.undone-one")
+    assert aside.undo(restored, "one", check=False) == "brought data.before-one back"
+    assert names(restored / "data") == ["ibdata1"]
+    assert names(restored / "data.undone-one") == ["restored"]
+
+
+def test_undo_keeps_what_an_earlier_one_has_kept(restored: Path) -> None:
+    aside.undo(restored, "one", check=False)
+    aside.set_aside(restored, "one", check=False)
+    (restored / "data").mkdir()
+    (restored / "data" / "again").touch()
+    assert "kept the restored data as data.undone-one-2" in aside.undo(restored, "one", check=False)
+    assert names(restored) == ["data", "data.undone-one", "data.undone-one-2"]
+    assert names(restored / "data.undone-one-2") == ["again"]
+    assert names(restored / "data") == ["ibdata1"]
+
+
+def test_undo_leaves_a_volume_without_old_data_empty(volume: Path) -> None:
+    assert aside.undo(volume, "one", check=False) == "kept the restored data as data.undone-one"
+    assert names(volume) == ["data.undone-one"]
+    assert "already" in aside.undo(volume, "one", check=False)
+
+
+def test_undo_of_another_restore_brings_nothing_of_this_one_back(restored: Path) -> None:
+    assert "there is no data.before-two here" in aside.undo(restored, "two", check=True)
+    aside.undo(restored, "two", check=False)
+    assert names(restored) == ["data.before-one", "data.undone-two"]
+
+
+def test_undo_only_looks_if_told_so(restored: Path) -> None:
+    assert aside.undo(restored, "one", check=True) == "data.before-one can be brought back"
+    assert names(restored) == ["data", "data.before-one"]
+
+
+def test_undo_refuses_a_running_server(restored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aside, "locked_file", lambda directory: directory / "ibdata1")
+    with pytest.raises(purge.InUseError, match="stop it first"):
+        aside.undo(restored, "one", check=False)
+    assert names(restored) == ["data", "data.before-one"]
+    assert names(restored / "data") == ["restored"]
+
+
+def test_release_deletes_both_kinds(restored: Path) -> None:
+    aside.undo(restored, "one", check=False)
+    aside.set_aside(restored, "two", check=False)
+    assert aside.release(restored) == "deleted data.before-two, data.undone-one"
+    assert names(restored) == []
