@@ -155,14 +155,27 @@ end_server() {
     done &
 }
 
+# The agent has a server killed that was told to stop and does not, by a word into a pipe (upkeep.py). Its reader is this
+# server's alone and waits inside the shell. What nobody has read is gone with it, so no word reaches a later server.
+kill_when_told() {
+    [ -p "$GALERA_RUNDIR/kill" ] || mkfifo "$GALERA_RUNDIR/kill" || return 0
+    local word
+    read -r word <>"$GALERA_RUNDIR/kill" || return 0
+    say "mariadbd was told to stop and does not, the agent says: kills it"
+    kill -KILL "$1"
+}
+
 serve() {
     serving=yes
     mariadbd "$@" <&0 &
     child=$!
+    kill_when_told "$child" &
+    local reader=$!
     [ -z "$stopping" ] || end_server
     code=0
     while wait "$child" || code=$?; kill -0 "$child" 2>/dev/null; do code=0; done
     child='' serving=''
+    kill "$reader" 2>/dev/null || true
 }
 
 mkdir -p "$GALERA_DATADIR"

@@ -6,6 +6,7 @@ A cure is a restart in place: the start script asks again, and the server joins 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,11 @@ from .wsrep import DONOR, Server, Status, reason_of
 MERGE_SECONDS = 15.0
 # Much longer than a donor needs between two steps of a state transfer, and before and after it.
 IDLE_DONOR_SECONDS = 10.0
+# A server that was told to stop and still answers has not come further than Galera, which takes a second or so. Where
+# an incremental transfer has failed, Galera waits for ever for a thread that has gone (its issues 142, 439 and 456).
+STUCK_SECONDS = 30.0
+# The pipe into which the start script listens while its server runs.
+KILL_PIPE = "kill"
 
 
 class Upkeep:
@@ -50,13 +56,13 @@ class Upkeep:
         self._renewed_at = float("-inf")
         self._outside_since: float | None = None
         self._idle_since: float | None = None
-        self._stopped = False
+        self._stopped_at: float | None = None
         self._problems: dict[str, str] = {}
 
     def begin(self) -> None:
         """The database container has started: what was known of its last server is history."""
-        self._bootstrapping = self._released = self._stopped = False
-        self._outside_since = self._idle_since = None
+        self._bootstrapping = self._released = False
+        self._outside_since = self._idle_since = self._stopped_at = None
 
     def bootstrapping(self) -> None:
         """The server was told to bootstrap: the Lease is renewed until it is Primary."""
@@ -164,19 +170,39 @@ class Upkeep:
         return fresh(snapshot, self._state.age(snapshot))
 
     def _restart(self, why: str) -> None:
-        """Stop the server in order, once: the start script starts it again."""
-        if self._stopped:
+        """Stop the server in order, once: the start script starts it again. One that still answers later is killed."""
+        if self._stopped_at is not None:
+            if (age := time.monotonic() - self._stopped_at) >= STUCK_SECONDS:
+                self._kill(f"it was told to stop {age:.0f} s ago and still answers: {why}")
             return
-        self._log(f"stops mariadbd, which starts again: {why}")
-        if (uid := self._facts.pod_uid()) is not None:
-            self._events.say("GaleraRestarted", "Warning", f"mariadbd is stopped and starts again: {why}", uid)
+        self._tell(f"mariadbd is stopped and starts again: {why}")
         try:
             self._server.shut_down()
-            self._stopped = True
+            self._stopped_at = time.monotonic()
         except (OSError, MySQLError) as error:
             self.problem(f"cannot stop mariadbd: {reason_of(error)}", "cure")
         finally:
             self._server.close()
+
+    def _kill(self, why: str) -> None:
+        """Have the start script kill the server. It is outside the primary component: nobody is served by it."""
+        try:
+            pipe = os.open(self._settings.rundir / KILL_PIPE, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            self.problem(f"cannot have mariadbd killed: {error.strerror}; {why}", "cure")
+            return
+        self._tell(f"mariadbd is killed and starts again: {why}")
+        try:
+            os.write(pipe, b"now\n")
+        finally:
+            os.close(pipe)
+        # Time to end; once more if it does not
+        self._stopped_at = time.monotonic()
+
+    def _tell(self, what: str) -> None:
+        self._log(what)
+        if (uid := self._facts.pod_uid()) is not None:
+            self._events.say("GaleraRestarted", "Warning", what, uid)
 
 
 def myself(settings: Settings, evidence: Evidence) -> Member:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from galera_agent import __main__ as program
 from galera_agent import door
 from galera_agent.transfer import Role, running
+from galera_agent.upkeep import KILL_PIPE
 
 SCRIPTS = Path(program.__file__).parent
 SOCAT = """
@@ -82,7 +84,10 @@ class Stage:
 
     def start(self, **env: str) -> None:
         command = ["bash", str(self.root / "run/start.sh")]
-        self.process = subprocess.Popen(command, env={**self.env, **env}, stdout=subprocess.PIPE, text=True)
+        # With a session of its own, so that nothing of it outlives the test
+        self.process = subprocess.Popen(
+            command, env={**self.env, **env}, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
 
     def asked(self) -> tuple[str, str, door.Caller]:
         return self.requests.get(timeout=20)
@@ -97,7 +102,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     found = Stage(tmp_path)
     yield found
     if found.process is not None and found.process.poll() is None:
-        found.process.kill()
+        os.killpg(found.process.pid, signal.SIGKILL)
         found.process.wait()
 
 
@@ -304,8 +309,9 @@ def _server(stage: Stage) -> int:
     assert stage.process.stdout is not None
     while stage.process.stdout.readline() != "--run\n":
         pass
-    (pid,) = Path(f"/proc/{stage.process.pid}/task/{stage.process.pid}/children").read_text().split()
-    return int(pid)
+    children = Path(f"/proc/{stage.process.pid}/task/{stage.process.pid}/children").read_text().split()
+    (pid,) = [int(one) for one in children if b"--run" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return pid
 
 
 def test_a_killed_server_is_started_again_in_place_by_the_agents_decision(stage: Stage) -> None:
@@ -317,6 +323,56 @@ def test_a_killed_server_is_started_again_in_place_by_the_agents_decision(stage:
         caller.answer(["exec", "--run"])
         os.kill(_server(stage), signal.SIGKILL)
     assert stage.asked()[0] == "start"
+
+
+def _tell_to_kill(stage: Stage) -> None:
+    """As the agent does it; the reader is there soon after the server."""
+    pipe, word = stage.root / "run" / KILL_PIPE, b"now\n"
+    for _ in range(400):
+        with contextlib.suppress(OSError):
+            handle = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(handle, word)
+            os.close(handle)
+            return
+        time.sleep(0.05)
+    pytest.fail("nobody listens")
+
+
+def test_a_server_that_does_not_stop_is_killed_by_a_word_of_the_agent_and_started_again(stage: Stage) -> None:
+    stage.listen()
+    stage.start()
+    for _ in range(3):
+        word, _, caller = stage.asked()
+        assert word == "start"
+        caller.answer(["exec", "--slow", "--run"])
+        os.kill(_server(stage), signal.SIGTERM)
+        _tell_to_kill(stage)
+    assert stage.asked()[0] == "start"
+
+
+def test_a_server_that_does_not_stop_with_its_pod_is_killed_as_well(stage: Stage) -> None:
+    stage.listen()
+    stage.start()
+    stage.asked()[2].answer(["exec", "--slow", "--run"])
+    _server(stage)
+    assert stage.process is not None
+    stage.process.send_signal(signal.SIGTERM)
+    _tell_to_kill(stage)
+    assert stage.process.wait(timeout=20) == 128 + signal.SIGKILL
+    assert stage.requests.empty()
+
+
+def test_nobody_listens_once_the_server_has_ended(stage: Stage) -> None:
+    stage.listen()
+    stage.start()
+    stage.asked()[2].answer(["exec", "--run"])
+    pid = _server(stage)
+    handle = os.open(stage.root / "run" / KILL_PIPE, os.O_RDWR)
+    os.kill(pid, signal.SIGKILL)
+    assert stage.asked()[0] == "start"
+    os.close(handle)
+    with pytest.raises(OSError, match="No such device"):
+        os.open(stage.root / "run" / KILL_PIPE, os.O_WRONLY | os.O_NONBLOCK)
 
 
 def test_a_stop_is_handed_on_and_the_server_ends_in_order(stage: Stage) -> None:

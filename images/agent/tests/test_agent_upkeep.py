@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 
@@ -72,6 +73,74 @@ def test_each_time_outside_a_component_is_waited_for_anew(rig: Rig, monkeypatch:
         rig.rounds(1)
         monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + upkeep.MERGE_SECONDS)
     assert stopper.stopped == 0
+
+
+@pytest.fixture
+def stuck(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """A server outside the primary component that was told to stop, and a start script that listens."""
+    monkeypatch.setattr(upkeep, "MERGE_SECONDS", 0.0)
+    rig.control._upkeep._server = Stopper()  # type: ignore[assignment]
+    rig.world.peers = (PRIMARY, NO_SEED)
+    rig.state.heard(status(cluster_status="non-Primary", local_state="1", last_committed="7"), "11.8.6", "", True)
+    os.mkfifo(rig.settings.rundir / "kill")
+    rig.rounds(1)
+    return rig
+
+
+@pytest.fixture
+def pipe(rig: Rig, stuck: Rig) -> Iterator[int]:
+    """The start script's end of the pipe."""
+    reader = os.open(rig.settings.rundir / "kill", os.O_RDONLY | os.O_NONBLOCK)
+    yield reader
+    os.close(reader)
+
+
+def test_a_server_that_does_not_stop_is_killed(stuck: Rig, pipe: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck.rounds(2)
+    assert os.read(pipe, 100) == b"", "it has no time to end in order"
+    monkeypatch.setattr(upkeep, "STUCK_SECONDS", 0.0)
+    stuck.control._upkeep.look()
+    assert os.read(pipe, 100) == b"now\n"
+    assert stops(stuck) == 1
+    (line,) = [line for line in stuck.lines if "is killed and starts again" in line]
+    assert "still answers: it is outside the primary component" in line
+    assert stuck.kube.events[-1]["message"] == line
+
+
+def test_a_server_that_was_killed_in_vain_gets_time_before_the_next_kill(
+    stuck: Rig, pipe: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = Clock()
+    monkeypatch.setattr(upkeep.time, "monotonic", now)
+    state = stuck.control._upkeep._state = State(stuck.lines.append, now)
+    killed = []
+    stuck.control._upkeep.begin()
+    for second in range(100):
+        state.heard(status(cluster_status="non-Primary", local_state="1", last_committed="7"), "11.8.6", "", True)
+        stuck.control._upkeep.look()
+        with contextlib.suppress(BlockingIOError):
+            killed += [second] * os.read(pipe, 100).count(b"now")
+        now.now += 1
+    assert killed == [30, 60, 90]
+
+
+def test_a_server_that_answers_no_more_is_left_to_end_in_order(
+    stuck: Rig, pipe: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "STUCK_SECONDS", 0.0)
+    stuck.state.heard(None, None, "gone away", True)
+    stuck.control._upkeep.look()
+    assert os.read(pipe, 100) == b""
+
+
+def test_a_kill_that_nobody_hears_is_tried_again(stuck: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "STUCK_SECONDS", 0.0)
+    stuck.rounds(2)
+    assert len([line for line in stuck.lines if "cannot have mariadbd killed: No such device" in line]) == 1
+    reader = os.open(stuck.settings.rundir / "kill", os.O_RDONLY | os.O_NONBLOCK)
+    stuck.control._upkeep.look()
+    assert os.read(reader, 100) == b"now\n"
+    os.close(reader)
 
 
 @contextlib.contextmanager
