@@ -353,11 +353,17 @@ def test_both_targets_have_a_backup_and_the_volume_is_enough(
     chain: dict[str, str], inventories: dict[str, str]
 ) -> None:
     path, new = inventories["new"], Backups(NEW_NAMESPACE, "new")
+
+    def held() -> list[set[str]]:
+        return [{one["name"] for one in target["backups"]} for target in new.published()["catalog"]["targets"]]
+
+    before = held()
     new_sql("INSERT INTO shop.orders VALUES (40)")
     play(path, "backup", galera_backup_kind="incremental")
-    held = [{one["name"] for one in target["backups"]} for target in new.published()["catalog"]["targets"]]
-    assert len(held) == 2
-    (made,) = [name for name in held[0] & held[1] if name.endswith("incremental")]
+    after = held()
+    assert len(after) == 2
+    (made,) = (after[0] & after[1]) - before[0]
+    assert made.endswith("incremental")
     new_sql("DELETE FROM shop.orders")
     do("exec", "s3", "--", "rm", "-r", f"/data/root/{BUCKET}/new/backups/{made}")
     text = play(path, "restore", galera_restore_confirm="new", galera_restore_increment=made)

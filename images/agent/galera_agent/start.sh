@@ -159,8 +159,7 @@ end_server() {
 # server's alone and waits inside the shell. What nobody has read is gone with it, so no word reaches a later server.
 kill_when_told() {
     [ -p "$GALERA_RUNDIR/kill" ] || mkfifo "$GALERA_RUNDIR/kill" || return 0
-    local word
-    read -r word <>"$GALERA_RUNDIR/kill" || return 0
+    read -r _ <>"$GALERA_RUNDIR/kill" || return 0
     say "mariadbd was told to stop and does not, the agent says: kills it"
     kill -KILL "$1"
 }
