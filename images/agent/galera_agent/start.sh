@@ -15,9 +15,10 @@ SHORTEST_RUN=5 # seconds
 child=
 serving=
 stopping=
+interrupted=
 stop() {
     [ -n "$serving" ] || trap - TERM INT
-    stopping=yes
+    stopping=yes interrupted=yes
     if [ -n "$serving" ]; then
         end_server
     else
@@ -171,8 +172,8 @@ serve() {
     kill_when_told "$child" &
     local reader=$!
     [ -z "$stopping" ] || end_server
-    code=0
-    while wait "$child" || code=$?; kill -0 "$child" 2>/dev/null; do code=0; done
+    # A stop interrupts the wait, also where the server ends just then.
+    while interrupted='' code=0; wait "$child" || code=$?; [ -n "$interrupted" ]; do :; done
     child='' serving=''
     kill "$reader" 2>/dev/null || true
 }

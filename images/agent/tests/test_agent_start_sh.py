@@ -38,7 +38,7 @@ if "--wsrep-recover" in sys.argv:
     sys.exit(int(os.environ.get("RECOVER_EXIT", "0")))
 run, slow = "--run" in sys.argv, "--slow" in sys.argv
 if run:
-    signal.signal(signal.SIGTERM, (lambda *_: None) if slow else (lambda *_: sys.exit(0)))
+    signal.signal(signal.SIGTERM, (lambda *_: os.write(1, b"told\\n")) if slow else (lambda *_: sys.exit(0)))
     signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0))
 print("\\n".join(["started", os.environ["BASH_ENV"], *sys.argv[1:]]), flush=True)
 while run:
@@ -307,8 +307,8 @@ def _server(stage: Stage) -> int:
     """Wait until the server runs; returns its process number."""
     assert stage.process is not None
     assert stage.process.stdout is not None
-    while stage.process.stdout.readline() != "--run\n":
-        pass
+    while (line := stage.process.stdout.readline()) != "--run\n":
+        assert line, "the server has ended"
     children = Path(f"/proc/{stage.process.pid}/task/{stage.process.pid}/children").read_text().split()
     (pid,) = [int(one) for one in children if b"--run" in Path(f"/proc/{one}/cmdline").read_bytes()]
     return pid
@@ -356,7 +356,9 @@ def test_a_server_that_does_not_stop_with_its_pod_is_killed_as_well(stage: Stage
     stage.asked()[2].answer(["exec", "--slow", "--run"])
     _server(stage)
     assert stage.process is not None
+    assert stage.process.stdout is not None
     stage.process.send_signal(signal.SIGTERM)
+    assert stage.process.stdout.readline() == "told\n"
     _tell_to_kill(stage)
     assert stage.process.wait(timeout=20) == 128 + signal.SIGKILL
     assert stage.requests.empty()
