@@ -38,6 +38,11 @@ def state_name(name: str) -> str:
     return f"{name}-galera-backup-state"
 
 
+def settings_name(name: str) -> str:
+    """The ConfigMap with the settings of backups."""
+    return f"{name}-galera-backup"
+
+
 def document(state: Manifest | None, key: str) -> Entry:
     """One key of the ConfigMap, {} where it is not there. Raises GaleraError where it is no JSON object."""
     text = ((state or {}).get("data") or {}).get(key)

@@ -14,7 +14,8 @@ version_added: 1.0.0
 description:
   - Writes a request into the ConfigMap C(<name>-galera-backup-state), which the agent that leads the backups takes up
     within seconds, and waits for its answer.
-  - The backup goes to all targets of the cluster, as those taken by schedule do.
+  - The backup goes to all targets of the cluster, as those taken by schedule do. After a change of the settings the agent
+    waits until it has them, which Kubernetes takes up to a minute and a half for.
   - Tells apart whether the backup succeeded, failed (with the reason), or was not finished in time.
   - A request that another run has made and that is still open is waited for, not replaced, if it asks for the same;
     otherwise the module refuses. May be killed at any moment and run again.
@@ -78,6 +79,7 @@ message:
   sample: "20261121T132300Z-full (it was asked for): 412.5 MiB in 31 s"
 """
 
+import hashlib
 import json
 import time
 import typing as t
@@ -111,11 +113,19 @@ def read_state(client: Client, names: Names) -> dict[str, t.Any]:
     return found
 
 
+def settings_digest(client: Client, names: Names) -> str | None:
+    """SHA-256 of the settings of backups, None where there are none. The agents get them later than they are applied."""
+    found = client.get(_MAP, _backups.settings_name(names.name), names.namespace) or {}
+    text = (found.get("data") or {}).get("backup.json")
+    return None if text is None else hashlib.sha256(text.encode()).hexdigest()
+
+
 def make_request(client: Client, names: Names, state: dict[str, t.Any], kind: str) -> str:
     """Write a request; its id. An open one that asks for the same is joined. Raises GaleraError."""
-    request = _backups.open_request(state)
+    request, settings = _backups.open_request(state), settings_digest(client, names)
     if request is not None:
-        if request.get("action") == "backup" and (request.get("kind") or "auto") == kind:
+        wanted = {"action": "backup", "kind": kind, "settings": settings}
+        if {"kind": "auto", "settings": settings, **request}.items() >= wanted.items():
             return str(request["id"])
         raise GaleraError(
             f"Another request is open (id {request['id']}, {request.get('action')} {request.get('kind') or ''}): wait "
@@ -123,7 +133,7 @@ def make_request(client: Client, names: Names, state: dict[str, t.Any], kind: st
         )
     identity = uuid.uuid4().hex
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    fields = {"id": identity, "action": "backup", "kind": kind, "requested_at": moment}
+    fields = {"id": identity, "action": "backup", "kind": kind, "settings": settings, "requested_at": moment}
     path = _MAP.path(names.namespace, _backups.state_name(names.name))
     body = {"metadata": {"resourceVersion": state["metadata"]["resourceVersion"]}, "data": {}}
     body["data"]["request"] = json.dumps(fields)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -276,6 +277,47 @@ def test_requests_that_are_refused(bench: Bench, request_: dict[str, Any]) -> No
     bench.rounds()
     assert bench.document("result")["state"] == "failed"
     assert bench.words == [("tick",)]
+
+
+def digest(bench: Bench) -> str:
+    return hashlib.sha256(bench.file.read_bytes()).hexdigest()
+
+
+def test_a_request_waits_for_the_settings_that_it_means(bench: Bench) -> None:
+    bench.rounds(1)
+    bench.started[-1].ends("nothing", next=later(hours=1))
+    old = digest(bench)
+    bench.write(zstd_level=2)
+    new = digest(bench)
+    bench.write()
+    assert digest(bench) == old != new
+    bench.ask(kind="full", settings=new)
+    bench.rounds(60)
+    assert ("tick", "--kind", "full") not in bench.words
+    assert bench.document("result") == {}
+    assert len([line for line in bench.said if "waits until this pod has the settings" in line]) == 1
+    bench.write(zstd_level=2)
+    bench.rounds(5)
+    assert bench.words[-1] == ("tick", "--kind", "full")
+    assert bench.document("result")["state"] == "running"
+
+
+def test_a_request_for_settings_that_never_come_fails(bench: Bench) -> None:
+    bench.rounds(1)
+    bench.started[-1].ends("nothing", next=later(hours=1))
+    bench.ask(kind="full", settings="another", id="r0")
+    bench.rounds(100)
+    bench.ask(kind="full", settings="another")
+    bench.rounds(179)
+    assert bench.document("result") == {}
+    bench.rounds(10)
+    result = bench.document("result")
+    assert (result["id"], result["state"]) == ("r1", "failed")
+    assert "has not got the settings that it was asked with within 180 s: ask again" in result["message"]
+    assert ("tick", "--kind", "full") not in bench.words
+    bench.ask(kind="full", settings=digest(bench), id="r2")
+    bench.rounds(10)
+    assert bench.words[-1] == ("tick", "--kind", "full")
 
 
 def test_a_failed_request_is_no_failure_of_the_schedule(bench: Bench) -> None:

@@ -6,6 +6,7 @@ It knows times and outcomes, nothing of stores: those are the children's. Its ro
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,8 @@ LONGEST_PAUSE = 900.0
 _RETRY_SECONDS = 60.0
 _REQUEST_SECONDS = 3.0
 _PUBLISH_SECONDS = 60.0
+# The kubelet brings a changed ConfigMap into a pod within a minute and a half.
+_SETTINGS_SECONDS = 180.0
 # Beyond its own deadline a child has time to clean up.
 _GRACE_SECONDS = 60.0
 # A closed log has to be uploaded within the interval as well.
@@ -111,6 +114,8 @@ class Scheduler:
         self._start, self._log, self._file, self._clock = start, log, file, clock
         self._settings: Settings | None = None
         self._seen: int | None = None
+        self._digest = ""
+        self._waits: tuple[object, float] | None = None
         self._work: Running | None = None
         self._request: Mapping[str, Any] | None = None
         self._archiver: Running | None = None
@@ -158,6 +163,7 @@ class Scheduler:
             return
         self._seen = seen
         try:
+            self._digest = hashlib.sha256(self._file.read_bytes()).hexdigest()
             self._settings = backup_settings.load(self._file)
             self._progress.next_tick = 0.0
         except SettingsError as error:
@@ -261,9 +267,26 @@ class Scheduler:
         if words is None:
             self._board.answer(request, "failed", "", "the request is not understood; allowed: action backup or verify")
             return
+        if self._waits_for_settings(request):
+            return
         self._board.answer(request, "running", "", "")
         self._request = request
         self._begin_work(words)
+
+    def _waits_for_settings(self, request: Mapping[str, Any]) -> bool:
+        """Whether a request has to wait until the settings that it means have come to this pod; fails one in vain."""
+        if request.get("settings") in (None, self._digest):
+            self._waits = None
+            return False
+        now = self._clock()
+        if self._waits is None or self._waits[0] != request.get("id"):
+            self._waits = request.get("id"), now
+            self._log("backup: what was asked for waits until this pod has the settings that it was asked with")
+        if now - self._waits[1] >= _SETTINGS_SECONDS:
+            self._waits = None
+            why = f"this pod has not got the settings that it was asked with within {_SETTINGS_SECONDS:g} s: ask again"
+            self._board.answer(request, "failed", "", why)
+        return True
 
     def _begin_work(self, words: Sequence[str]) -> None:
         self._stay, self._work = self._history.stay, self._start(words)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -57,6 +58,11 @@ def add_state(api: FakeKubernetes, **documents: dict[str, Any]) -> None:
     api.add({"kind": "ConfigMap", "metadata": {"name": STATE, "namespace": "db"}, "data": data})
 
 
+def add_settings(api: FakeKubernetes, text: str) -> None:
+    metadata = {"name": "demo-galera-backup", "namespace": "db"}
+    api.add({"kind": "ConfigMap", "metadata": metadata, "data": {"backup.json": text}})
+
+
 def state(api: FakeKubernetes, key: str) -> dict[str, Any]:
     found = api.get("ConfigMap", STATE)
     assert found is not None
@@ -103,6 +109,30 @@ def test_an_open_request_for_the_same_is_joined(api: FakeKubernetes) -> None:
     api_writes = api.writes
     assert backup.make_request(backup.Client(api.auth), _names(), _map(api), "full") == "theirs"
     assert api_writes() == []
+
+
+def test_a_request_names_the_settings_that_it_means(api: FakeKubernetes) -> None:
+    add_state(api)
+    add_settings(api, "{}")
+    answers(api, state="succeeded", backup="b", message="done")
+    backup.work(module(api, kind="full"))
+    assert state(api, "request")["settings"] == hashlib.sha256(b"{}").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("settings", "joined"), [(None, True), (hashlib.sha256(b"{}").hexdigest(), True), ("older", False)]
+)
+def test_an_open_request_is_joined_if_it_means_the_same_settings(
+    api: FakeKubernetes, settings: str | None, joined: bool
+) -> None:
+    more = {} if settings is None else {"settings": settings}
+    add_state(api, request={"id": "theirs", "action": "backup", "kind": "full", **more})
+    add_settings(api, "{}")
+    if joined:
+        assert backup.make_request(backup.Client(api.auth), _names(), _map(api), "full") == "theirs"
+    else:
+        with pytest.raises(GaleraError, match="Another request is open"):
+            backup.make_request(backup.Client(api.auth), _names(), _map(api), "full")
 
 
 def test_an_open_request_for_something_else_is_left_alone(api: FakeKubernetes) -> None:
