@@ -14,8 +14,8 @@ version_added: 1.0.0
 description:
   - Writes a request into the ConfigMap C(<name>-galera-backup-state), which the agent that leads the backups takes up
     within seconds, and waits for its answer.
-  - The backup goes to all targets of the cluster, as those taken by schedule do. After a change of the settings the agent
-    waits until it has them, which Kubernetes takes up to a minute and a half for.
+  - The backup goes to all targets of the cluster, as those taken by schedule do. After a change of the settings the
+    agent waits until it has them, which Kubernetes takes up to a minute and a half for.
   - Tells apart whether the backup succeeded, failed (with the reason), or was not finished in time.
   - A request that another run has made and that is still open is waited for, not replaced, if it asks for the same;
     otherwise the module refuses. May be killed at any moment and run again.
