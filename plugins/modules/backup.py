@@ -114,7 +114,7 @@ def read_state(client: Client, names: Names) -> dict[str, t.Any]:
 
 
 def settings_digest(client: Client, names: Names) -> str | None:
-    """SHA-256 of the settings of backups, which the agents get later than they are applied; None where there are none."""
+    """SHA-256 of the settings of backups, None without any. The agents get these later than they are applied."""
     found = client.get(_MAP, _backups.settings_name(names.name), names.namespace) or {}
     text = (found.get("data") or {}).get("backup.json")
     return None if text is None else hashlib.sha256(text.encode()).hexdigest()
