@@ -23,12 +23,14 @@ from .members import Contact, Member
 from .record import Recorder
 from .settings import Settings
 from .state import State, fresh
-from .wsrep import DONOR, Server, Status, reason_of
+from .wsrep import DONOR, JOINING, Server, Status, reason_of
 
 # A server that lost its primary component is taken in again by Galera within this time, if it can be.
 MERGE_SECONDS = 15.0
 # Much longer than a donor needs between two steps of a state transfer, and before and after it.
 IDLE_DONOR_SECONDS = 10.0
+# A server that has all that the others had a moment ago is Synced within a second or so.
+LEVEL_SECONDS, MOMENT_SECONDS = 20.0, 5.0
 # A server that was told to stop and still answers has not come further than Galera, which takes a second or so. Where
 # an incremental transfer has failed, Galera waits for ever for a thread that has gone (its issues 142, 439 and 456).
 STUCK_SECONDS = 30.0
@@ -56,6 +58,8 @@ class Upkeep:
         self._renewed_at = float("-inf")
         self._outside_since: float | None = None
         self._idle_since: float | None = None
+        self._others_had: tuple[float, int | None] | None = None
+        self._level_since: float | None = None
         self._stopped_at: float | None = None
         self._problems: dict[str, str] = {}
 
@@ -63,6 +67,7 @@ class Upkeep:
         """The database container has started: what was known of its last server is history."""
         self._bootstrapping = self._released = False
         self._outside_since = self._idle_since = self._stopped_at = None
+        self._others_had = self._level_since = None
 
     def bootstrapping(self) -> None:
         """The server was told to bootstrap: the Lease is renewed until it is Primary."""
@@ -72,12 +77,13 @@ class Upkeep:
         """One round; returns whether the server is in the primary component and serves."""
         status = self._state.now.wsrep
         if status is not None and status.serves:
-            self._outside_since = None
+            self._outside_since = self._others_had = self._level_since = None
             self.quietly(lambda: self._record_and_release(status))
             self._free_donor()
             return True
         self._idle_since = None
         self._come_back()
+        self._be_let_in()
         if self._bootstrapping and time.monotonic() - self._renewed_at >= RENEW_SECONDS:
             self._renewed_at = time.monotonic()
             self.quietly(self._renew)
@@ -131,6 +137,34 @@ class Upkeep:
             return
         self._restart("it is outside the primary component, and joins or elects when it starts again")
         self._outside_since = None
+
+    def _be_let_in(self) -> None:
+        """Restart a joiner that has everything, and that the group does not take for joined.
+
+        The group had split during its state transfer and asked for a new one ("Rejecting JOIN message"); Galera does
+        not ask again, so the server gets each write-set and stays Joining for ever. One that still receives or applies
+        what it missed has less than the others had at the look before.
+        """
+        status, now = self._fresh(), time.monotonic()
+        joins = status is not None and status.primary and status.local_state == JOINING
+        if status is None or not joins or transfer.running(self._settings.rundir, "joiner"):
+            self._others_had = self._level_since = None
+            return
+        looked_at, had = self._others_had or (float("-inf"), None)
+        if now - looked_at < MOMENT_SECONDS:
+            return
+        view = self._facts.view(replace(myself(self._settings, Evidence("present", status.uuid)), live=True))
+        serving = [one.evidence.seqno for one in view.peers if one.primary is not None and one.primary == status.uuid]
+        self._others_had = now, max((seqno for seqno in serving if seqno is not None), default=None)
+        if had is None or status.last_committed < had:
+            self._level_since = None
+            return
+        self._level_since = now if self._level_since is None else self._level_since
+        if (level := now - self._level_since) >= LEVEL_SECONDS:
+            self._restart(
+                f"it has had all that the others have for {level:.0f} s and stays Joining, because the group had split "
+                "during its state transfer"
+            )
 
     def _free_donor(self) -> None:
         """Restart a donor that Galera keeps as donor for ever.

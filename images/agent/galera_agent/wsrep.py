@@ -36,7 +36,7 @@ _VARIABLES = (
     "wsrep_provider_version",
 )
 _QUERY = "SHOW GLOBAL STATUS WHERE Variable_name IN ({})".format(",".join(f"'{name}'" for name in _VARIABLES))
-DONOR, SYNCED = 2, 4
+JOINING, DONOR, SYNCED = 1, 2, 4
 # An answer of the server that is older says nothing of how it is
 FRESH_SECONDS = 1.0
 

@@ -8,6 +8,8 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from agent_fakes import Clock
@@ -241,3 +243,68 @@ def test_a_server_that_a_human_desynced_is_left_alone_and_it_is_said(donor: Rig)
     donor.rounds(3)
     assert stops(donor) == 0
     assert len([line for line in donor.lines if "because wsrep_desync is on" in line]) == 1
+
+
+class Joiner:
+    """A server in the primary component that stays Joining; a round a second, others that serve and go on."""
+
+    def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rig, self.now = rig, Clock()
+        monkeypatch.setattr(upkeep.time, "monotonic", self.now)
+        rig.control._upkeep._server = Stopper()  # type: ignore[assignment]
+        rig.state = rig.control._upkeep._state = State(rig.lines.append, self.now)
+
+    def rounds(self, seconds: int, behind: int = 0, others: int = 100, **rows: str) -> int:
+        """Let seconds pass; behind: by how many write-sets the server is. Returns how often it was stopped in all."""
+        for _ in range(seconds):
+            reached = others + int(self.now.now)
+            primary = replace(PRIMARY, evidence=Evidence("present", A, reached))
+            self.rig.world.peers = (primary, NO_SEED)
+            said = {"local_state": "1", "ready": "OFF", "last_committed": str(reached - behind), **rows}
+            self.rig.state.heard(status(**said), "11.8.6", "", True)
+            self.rig.control._upkeep.look()
+            self.now.now += 1
+        return stops(self.rig)
+
+
+@pytest.fixture
+def joiner(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Joiner:
+    return Joiner(rig, monkeypatch)
+
+
+def test_a_joiner_that_has_everything_and_is_not_let_in_is_started_again(joiner: Joiner) -> None:
+    assert joiner.rounds(20) == 0
+    assert joiner.rounds(6) == 1
+    assert len([line for line in joiner.rig.lines if "stays Joining, because the group had split" in line]) == 1
+    assert joiner.rig.kube.events[-1]["reason"] == "GaleraRestarted"
+
+
+def test_a_joiner_may_lag_by_a_moment(joiner: Joiner) -> None:
+    assert joiner.rounds(40, behind=4) == 1
+
+
+def test_a_joiner_has_all_the_time_that_it_needs_to_catch_up(joiner: Joiner) -> None:
+    assert joiner.rounds(100, behind=7) == 0
+    # As with the last, long write-set of an incremental transfer
+    assert joiner.rounds(100, last_committed="99", others=100) == 0
+
+
+@pytest.mark.parametrize(
+    "rows", [{"local_state": "3"}, {"local_state": "4"}, {"cluster_state_uuid": "bbbbbbbb-0000-4000-8000-00000000000b"}]
+)
+def test_no_other_server_is_taken_for_a_joiner_that_is_not_let_in(joiner: Joiner, rows: dict[str, str]) -> None:
+    assert joiner.rounds(60, **rows) == 0
+
+
+def test_a_joiner_is_let_be_while_its_volume_is_filled(joiner: Joiner) -> None:
+    with (joiner.rig.settings.rundir / "sst.joiner").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert joiner.rounds(60) == 0
+
+
+@pytest.mark.parametrize("between", [{"local_state": "4", "ready": "ON"}, {"behind": 50}])
+def test_a_joiner_must_be_level_all_the_time(joiner: Joiner, between: dict[str, Any]) -> None:
+    joiner.rounds(16)
+    joiner.rounds(6, **between)
+    assert joiner.rounds(19) == 0
+    assert joiner.rounds(12) == 1
