@@ -18,6 +18,8 @@ STEPS = [
     ("delete_by_force", {"nodes": "all"}),
     ("freeze", {"nodes": ["writer"], "seconds": 5}),
     ("partition", {"nodes": ["writer"], "seconds": 5}),
+    # The joiner is back before its state transfer has ended: Galera does not take it for joined
+    ("interrupt_transfer", {"percent": 25, "who": "network", "rate": "20mbit"}),
 ]
 
 

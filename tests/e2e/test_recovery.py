@@ -93,6 +93,18 @@ def test_all_servers_killed_at_once_come_back_by_themselves(inventory: Path) -> 
     assert [sql(pod, "SELECT COUNT(*) FROM appdb.t") for pod in NODES] == ["2"] * 3
 
 
+def test_a_server_that_does_not_end_is_killed_by_a_word_of_the_agent(inventory: Path) -> None:
+    """A frozen one stands for it: it starts again in place, in the same container."""
+    pid, containers = "cat /run/mysqld/mysqld.pid", "jsonpath={.status.containerStatuses[*].containerID}"
+    look = ("-n", NAMESPACE, "get", "pod", NODES[1], "-o", containers)
+    before = inside(NODES[1], pid), kubectl(*look)
+    inside(NODES[1], f"kill -STOP $({pid})", "mariadb")
+    inside(NODES[1], "timeout 10 bash -c 'echo now >/run/mysqld/kill'")
+    await_("another server", lambda: inside(NODES[1], pid) not in ("", before[0]))
+    await_("three nodes ready", lambda: ready() == 3)
+    assert kubectl(*look) == before[1]
+
+
 def test_a_volume_lost_in_a_crash_needs_consent(inventory: Path) -> None:
     kubectl("-n", NAMESPACE, "delete", "pvc", f"data-{NODES[2]}", "--wait=false")
     kubectl("-n", NAMESPACE, "delete", "pod", *NODES, "--force", "--grace-period=0")

@@ -104,9 +104,10 @@ class InterruptTransfer(Fault):
     rate = "200mbit"
 
     def variants(self, size: int) -> list[Params]:
-        """Ten points, four ways."""
+        """Ten points, four ways; and slowly, so that the transfer outlives the time in which the joiner is cut off."""
         ways = ("joiner", "donor", "network", "everyone")
-        return [{"percent": percent, "who": who} for percent in range(5, 100, 10) for who in ways]
+        points = [{"percent": percent, "who": who} for percent in range(5, 100, 10) for who in ways]
+        return [*points, *({"percent": percent, "who": "network", "rate": "20mbit"} for percent in (25, 65))]
 
     def impossible(self, world: World) -> str | None:
         """Needs volumes that are directories, to empty one and to see it grow."""
@@ -120,7 +121,7 @@ class InterruptTransfer(Fault):
         path, source = data_path(world, joiner), data_path(world, donors[0])
         whole = int(world.hands.on(pods[donors[0]].node, "size", source))
         for pod in donors:
-            world.hands.at(pod, "shape", f"root tbf rate {self.rate} burst 1mb latency 400ms")
+            world.hands.at(pod, "shape", f"root tbf rate {params.get('rate', self.rate)} burst 1mb latency 400ms")
         stop_and_empty(world, [joiner])
         world.signal([joiner], "agent", "CONT")
         goal = max(whole * params["percent"] // 100, 1 << 20)
