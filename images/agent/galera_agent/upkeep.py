@@ -143,7 +143,7 @@ class Upkeep:
 
         The group had split during its state transfer and asked for a new one ("Rejecting JOIN message"); Galera does
         not ask again, so the server gets each write-set and stays Joining for ever. One that still receives or applies
-        what it missed has less than the others had at the look before.
+        what it missed has less than the others had a moment before.
         """
         status, now = self._fresh(), time.monotonic()
         joins = status is not None and status.primary and status.local_state == JOINING
@@ -219,7 +219,7 @@ class Upkeep:
             self._server.close()
 
     def _kill(self, why: str) -> None:
-        """Have the start script kill the server. It is outside the primary component: nobody is served by it."""
+        """Have the start script kill the server, by which nobody is served."""
         try:
             pipe = os.open(self._settings.rundir / KILL_PIPE, os.O_WRONLY | os.O_NONBLOCK)
         except OSError as error:
