@@ -124,8 +124,8 @@ def make_request(client: Client, names: Names, state: dict[str, t.Any], kind: st
     """Write a request; its id. An open one that asks for the same is joined. Raises GaleraError."""
     request, settings = _backups.open_request(state), settings_digest(client, names)
     if request is not None:
-        wanted = {"action": "backup", "kind": kind, "settings": settings}
-        if {"kind": "auto", "settings": settings, **request}.items() >= wanted.items():
+        same = request.get("action") == "backup" and (request.get("kind") or "auto") == kind
+        if same and request.get("settings") in (None, settings):
             return str(request["id"])
         raise GaleraError(
             f"Another request is open (id {request['id']}, {request.get('action')} {request.get('kind') or ''}): wait "

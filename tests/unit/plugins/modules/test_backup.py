@@ -135,6 +135,12 @@ def test_an_open_request_is_joined_if_it_means_the_same_settings(
             backup.make_request(backup.Client(api.auth), _names(), _map(api), "full")
 
 
+def test_an_open_request_that_names_no_kind_is_for_any(api: FakeKubernetes) -> None:
+    add_state(api, request={"id": "theirs", "action": "backup", "kind": None, "settings": None})
+    add_settings(api, "{}")
+    assert backup.make_request(backup.Client(api.auth), _names(), _map(api), "auto") == "theirs"
+
+
 def test_an_open_request_for_something_else_is_left_alone(api: FakeKubernetes) -> None:
     add_state(api, request={"id": "theirs", "action": "verify"})
     with pytest.raises(GaleraError, match=r"Another request is open \(id theirs, verify \)"):
