@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,14 +118,11 @@ class Cluster:
 
     def logs(self, pod: str, container: str, since: str) -> str:
         """Log of a container and of the one before it, since a time of the API server."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log?container={container}&sinceTime={quote(since)}"
         texts = []
-        for more in ([], ["--previous"]):
-            try:
-                texts.append(
-                    self.kubectl("-n", self.namespace, "logs", pod, "-c", container, f"--since-time={since}", *more)
-                )
-            except KubeError:
-                continue
+        for more in ("", "&previous=true"):
+            with suppress(KubeError):
+                texts.append(self.kubectl.raw(path + more))
         return "\n".join(texts)
 
     def transfers(self, since: str) -> dict[str, int]:

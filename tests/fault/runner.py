@@ -33,7 +33,8 @@ class Runner:
         Raises KubeError or WaitError where the cluster was not whole to begin with, or the harness itself failed.
         """
         world, row = self._world, Row(step.number, step.fault, step.title)
-        world.await_whole("the cluster to be whole before the fault")
+        # It was whole for a while at the end of the step before, and at the beginning of the session
+        world.await_whole("the cluster to be whole before the fault", steady=0)
         world.load.await_all(60)
         world.homes = {name: pod.node for name, pod in world.cluster.pods().items()}
         since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

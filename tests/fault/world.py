@@ -92,12 +92,12 @@ class World:
                 found[name] = recovered(seen["log"], seen["partial"])
         return found
 
-    def await_whole(self, what: str = "the cluster to be whole") -> float:
+    def await_whole(self, what: str = "the cluster to be whole", steady: float = STEADY_SECONDS) -> float:
         """Wait until every node is Synced in one component of all and Ready; returns seconds. Raises WaitError.
 
-        It must last: a moment after a fault nobody has noticed it yet.
+        It must last for `steady` seconds: a moment after a fault nobody has noticed it yet.
         """
-        return until(self.cluster.trouble, what, self.heal_seconds, STEADY_SECONDS)
+        return until(self.cluster.trouble, what, self.heal_seconds, steady)
 
 
 @dataclass

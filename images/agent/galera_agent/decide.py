@@ -67,9 +67,10 @@ def hold_back(view: View) -> str | None:
     serving = [peer for peer in view.peers if peer.primary]
     size = max((peer.size for peer in serving), default=0)
     entering = sorted((peer for peer in view.peers if peer.starting), key=rank)
-    # A component that lost half of its members or more is about to find out, and takes nobody in any more.
-    if 2 * (len(serving) + len(entering)) <= size:
-        return f"waits until {listed(peer.pod for peer in serving)} has noticed who is left of {size} members"
+    # A component that counts more members than there are is about to find out who has died, as this server did a
+    # moment ago. One that lost half of them takes nobody in; one that meets a newcomer meanwhile may split for seconds.
+    if len(serving) + len(entering) < size:
+        return f"waits until {listed(peer.pod for peer in serving)} noticed who is left of {size} members"
     # Galera takes in one server in less than a second, but two that come at the same moment get in each other's way
     # for five seconds and more.
     if entering and len(serving) + len(entering) > size:

@@ -464,7 +464,11 @@ QUEUE = {
         None,
     ),
     "a component about to notice its dead": (view(node(1, data(5)), primary(0, size=3), node(2, data(5))), "left of 3"),
-    "a component that keeps its majority": (view(node(1, data(5)), primary(0, size=3), primary(2, size=3)), None),
+    "a component that still counts what this server was": (
+        view(node(1, data(5)), primary(0, size=3), primary(2, size=3)),
+        "n-0, n-2 noticed who is left of 3",
+    ),
+    "a component that has noticed": (view(node(1, data(5)), primary(0, size=2), primary(2, size=2)), None),
 }
 
 
