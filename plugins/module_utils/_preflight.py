@@ -9,6 +9,7 @@ Each check returns a list of problems, one sentence each, empty when all is well
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import typing as t
 
@@ -21,6 +22,7 @@ if t.TYPE_CHECKING:
 
 OLDEST_KUBERNETES = (1, 29)
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_RESTORE_ANNOTATION = "stateful.galera/restore"
 
 
 def check_version(version: Manifest) -> list[str]:
@@ -41,6 +43,21 @@ def check_namespace(namespace: Manifest | None) -> list[str]:
     if (namespace.get("status") or {}).get("phase") != "Terminating" and not metadata.get("deletionTimestamp"):
         return []
     return [f"The namespace {metadata['name']} is being deleted: run again when it is gone."]
+
+
+def check_undo(name: str, state: Manifest | None) -> list[str]:
+    """name: of the cluster; state: its ConfigMap with the record. Half of its volumes may have the data of before."""
+    text = ((state or {"metadata": {}})["metadata"].get("annotations") or {}).get(_RESTORE_ANNOTATION, "")
+    try:
+        begun = json.loads(text or "{}").get("undo") == "begun"
+    except (ValueError, AttributeError):
+        begun = False
+    if not begun:
+        return []
+    return [
+        f"The playbook restore_undo was begun on cluster {name} and has not come to its end: run it again first, with "
+        f"galera_restore_confirm={name}."
+    ]
 
 
 def check_storage_classes(wanted: t.Iterable[str], require_default: bool, classes: t.Sequence[Manifest]) -> list[str]:

@@ -198,6 +198,7 @@ def decide(wanted: Wanted, found: Found) -> Plan:
 def _problems(wanted: Wanted, found: Found, documents: t.Sequence[Document], claims: t.Sequence[str]) -> list[str]:
     """What forbids the run in what is there. claims: names of the nodes' claims."""
     problems = [*_preflight.check_version(found.version), *_preflight.check_namespace(found.namespace)]
+    problems += _preflight.check_undo(wanted.names.name, found.of("ConfigMap", wanted.names.state))
     nodes = ("StatefulSet", wanted.names.nodes)
     for document in documents:
         live = found.live.get(document.key)

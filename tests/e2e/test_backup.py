@@ -333,7 +333,7 @@ def test_a_restore_in_place_is_undone(chain: dict[str, str], inventories: dict[s
     killed = start_render(Path(path), "-e", "galera_restore_confirm=new", playbook="stateful.galera.restore_undo")
     until("the begin", lambda: record().get("undo") == "begun")
     kill(killed)
-    for playbook, more in (("restore", {"galera_restore_id": "another"}), ("restore_release", {})):
+    for playbook, more in (("site", {}), ("restore", {"galera_restore_id": "another"}), ("restore_release", {})):
         assert "has not come to its end: run it again first" in refused(path, playbook, **confirm, **more)
     play(path, "restore_undo", **confirm)
     assert new_sql(rows) == "1"

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.stateful.galera.plugins.module_utils import _site_lease
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
 from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
-from unit.plugins.modules.test_cluster import CONFIG, _kubernetes_nodes, _phases, _run
+from unit.plugins.modules.test_cluster import CONFIG, _kubernetes_nodes, _phases, _refused, _run
 
 __all__ = ["_kubernetes_nodes"]  # a fixture of every test here
 
@@ -80,3 +80,16 @@ def test_other_run_forbids_the_change(api: FakeKubernetes, monkeypatch: pytest.M
     with pytest.raises(GaleraError, match=r"^Another run is changing the cluster db/demo: someone has held the Lease"):
         _run(api, phases)
     assert api.writes() == []
+
+
+def test_nodes_are_not_started_while_a_restore_is_half_undone(api: FakeKubernetes) -> None:
+    _run(api)
+    metadata = api.objects["ConfigMap", "db", "demo-galera-state"]["metadata"]
+    for undone in ({"undone": "a"}, {"id": "a"}, "no object"):
+        metadata["annotations"] = {"stateful.galera/restore": json.dumps(undone)}
+        assert not _run(api)["changed"]
+    metadata["annotations"]["stateful.galera/restore"] = json.dumps({"id": "a", "undo": "begun"})
+    assert _refused(api) == (
+        "The playbook restore_undo was begun on cluster demo and has not come to its end: run it again first, with "
+        "galera_restore_confirm=demo. Nothing was changed."
+    )
