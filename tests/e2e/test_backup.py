@@ -308,6 +308,11 @@ def test_a_new_cluster_is_restored_and_then_once_more_in_place(
     shown = " ".join(play(path, "restore", "--check", **in_place).split())
     assert "Would stop new, set the data of data-new-galera-0 aside, and start it from the restored data." in shown
     assert new_sql(rows) == "1"
+    options = [part for name, value in in_place.items() for part in ("-e", f"{name}={value}")]
+    killed = start_render(Path(path), *options, playbook="stateful.galera.restore")
+    servers = ["-n", NEW_NAMESPACE, "get", "statefulset", "-o", "name"]
+    until("the end of the old servers", lambda: "new-galera" not in kubectl(*servers))
+    kill(killed)
     play(path, "restore", **in_place)
     assert new_sql(rows) == "1,2,3"
     assert changed(play(path, "restore", **in_place)) == 0
