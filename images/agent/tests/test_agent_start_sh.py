@@ -37,12 +37,12 @@ if "--wsrep-recover" in sys.argv:
     print("2026-11-21  7:07:18 0 [Note] WSREP: Recovered position: uuid:7", file=sys.stderr)
     sys.exit(int(os.environ.get("RECOVER_EXIT", "0")))
 run, slow = "--run" in sys.argv, "--slow" in sys.argv
-if run:
-    signal.signal(signal.SIGTERM, (lambda *_: os.write(1, b"told\\n")) if slow else (lambda *_: sys.exit(0)))
-    signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0))
+told = {signal.SIGTERM, signal.SIGUSR1}
+# Blocked and waited for: one that a handler gets just before a pause is lost on it
+signal.pthread_sigmask(signal.SIG_BLOCK, told if run else ())
 print("\\n".join(["started", os.environ["BASH_ENV"], *sys.argv[1:]]), flush=True)
-while run:
-    signal.pause()
+while run and signal.sigwait(told) == signal.SIGTERM and slow:
+    os.write(1, b"told\\n")
 """
 INSTALL_DB = """
 import os, pathlib, sys
