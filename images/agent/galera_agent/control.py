@@ -263,7 +263,7 @@ class Control:
             return
         if decision.consent is not None and not self._on_record(functools.partial(self._use, decision.consent)):
             return
-        datadir.allow_bootstrap(self._settings.datadir)
+        datadir.allow_bootstrap(self._settings.datadir, evidence.uuid)
         self._upkeep.bootstrapping()
         self._execute(caller, decision, command.arguments(self._settings, evidence.position, None))
 
@@ -300,14 +300,19 @@ class Control:
         self._execute(caller, decision, command.arguments(self._settings, position, addresses))
 
     def _execute(self, caller: Caller, decision: Decision, arguments: list[str]) -> None:
-        self._state.executed(decision.reason)
+        with self._caller_lock:
+            if self._caller is not caller:
+                # Its container has ended, and the next one has shown what the volume holds now.
+                return
+            self._state.executed(decision.reason)
         self._release(caller, ["exec", *arguments])
 
     def _release(self, caller: Caller, words: list[str]) -> None:
         with self._caller_lock:
-            if self._caller is caller:
+            current = self._caller is caller
+            if current:
                 self._caller = None
-        if not caller.answer(words):
+        if not caller.answer(words) and current:
             self._state.set("stopped", "the database container ended while it waited")
 
     def _try_again(self, caller: Caller) -> None:

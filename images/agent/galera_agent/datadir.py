@@ -167,17 +167,23 @@ def last_words(log: str, lines: int = 3) -> str:
     return " / ".join((errors or text)[-lines:])[:600] or "it printed nothing"
 
 
-def allow_bootstrap(datadir: Path) -> None:
-    """Set safe_to_bootstrap in grastate.dat, once the election is won; without the file Galera asks for nothing."""
+def allow_bootstrap(datadir: Path, uuid: str | None) -> None:
+    """Set safe_to_bootstrap in grastate.dat, once the election is won.
+
+    uuid: of the cluster that goes on, None for a new one. Galera takes a position by argument only where the file names
+    the same uuid, and makes a new one otherwise: a file that is torn, gone or marked as corrupt is written anew.
+    """
     path = datadir / "grastate.dat"
     try:
         text = path.read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
+        text = ""
+    if uuid is None and not parse_grastate(text).uuid:
+        # Without the file Galera asks for nothing.
+        path.unlink(missing_ok=True)
         return
-    if not parse_grastate(text).uuid:
-        # Torn, or never in a cluster: the position goes by argument, and Galera writes a new file.
-        path.unlink()
-        return
+    if uuid is not None and parse_grastate(text).uuid != uuid:
+        text = f"# GALERA saved state\nversion: 2.1\nuuid:    {uuid}\nseqno:   -1\n"
     kept = re.sub(r"^safe_to_bootstrap:.*\n?", "", text, flags=re.MULTILINE).rstrip("\n")
     fresh = path.with_suffix(".new")
     with fresh.open("w", encoding="ascii") as file:

@@ -111,22 +111,25 @@ def _with_primary(view: View) -> Decision:
         held = listed(f"{peer.pod} in {peer.primary}" for peer in serving)
         return refuse(f"two clusters are running under this name: {held}; stop the wrong one, nothing was changed")
     uuid, mine = str(serving[0].primary), view.me.evidence
-    record = view.record or next((peer.record for peer in serving if peer.record), None)
-    if record and record.uuid != uuid:
+    told = [record for record in (view.record, *(peer.record for peer in serving)) if record]
+    # What the API server says now is true; without it, each word of old may be.
+    records = [view.record] if view.record and view.api_error is None else told
+    if record := next((one for one in records if one.uuid != uuid), None):
         return refuse(
             f"the running cluster is {uuid}, but this cluster was bootstrapped as {record.uuid}; nothing was "
             f"changed: find out which of the two holds the data before anything else"
         )
     if mine.data in ("present", "unknown") and mine.uuid != uuid:
         return refuse(_foreign(mine, uuid))
-    given_up = dict(record.given_up).get(view.me.pod) if record else None
-    if given_up is not None and mine.data in ("present", "unknown") and not 0 <= _seqno(mine) <= given_up:
-        return refuse(_other_history(mine, given_up))
-    if record is None and view.api_error is not None and mine.data in ("present", "unknown"):
-        return wait(
-            f"the API server does not answer, and no member that serves knows the record: this volume may have been "
-            f"given up: {view.api_error}"
-        )
+    given_up = min(
+        (dict(one.given_up)[view.me.pod] for one in records if view.me.pod in dict(one.given_up)), default=None
+    )
+    if mine.data in ("present", "unknown"):
+        beyond = given_up is not None and not 0 <= _seqno(mine) <= given_up
+        if view.api_error is not None and (beyond or not records):
+            return wait(f"the API server does not answer, and this volume may have been given up: {view.api_error}")
+        if given_up is not None and beyond:
+            return refuse(_other_history(mine, given_up))
     if ahead := _ahead(mine, serving):
         return ahead
     others = sorted((peer for peer in view.peers if not peer.primary and peer.contact is Contact.ANSWERS), key=rank)

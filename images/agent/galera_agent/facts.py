@@ -21,7 +21,7 @@ _API_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class ApiFacts:
-    """The API server's facts, or the error that stands for them."""
+    """The API server's facts, or the error that stands for them and, of old, the pods and the record."""
 
     error: str | None = None
     nodes: int = 0
@@ -94,7 +94,7 @@ class Facts:
             record, consent = recorded.parse(data), recorded.consent_of(data)
             return ApiFacts(None, nodes, seeds, pods, record, self._lease.read(), consent)
         except (ApiError, ValueError, KeyError, TypeError) as error:
-            return ApiFacts(str(error), pods=self._api.pods)
+            return ApiFacts(str(error), pods=self._api.pods, record=self._api.record)
 
 
 def pod_note(pod: Mapping[str, Any]) -> str:

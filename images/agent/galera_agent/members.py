@@ -154,7 +154,8 @@ def parse_consent(text: str) -> Consent:
 class View:
     """All that one decision may know.
 
-    size: how many nodes are wanted. api_error: why the API server gave no facts, None where it gave them.
+    size: how many nodes are wanted. api_error: why the API server gives no facts, None where it gives them.
+    record: where the API server gives no facts, what it said last.
     """
 
     me: Member

@@ -75,15 +75,16 @@ class Recorder:
 
     def __init__(self, api: MapApi, name: str, pod: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._api, self._name, self._pod, self._clock = api, name, pod, clock
-        self._seen: deque[tuple[float, int]] = deque()
-        self._written: tuple[str, str, int] | None = None
-        self._written_at = 0.0
-        self._cluster: str | None = None
         self.known: Record | None = None
+        self.begin()
 
     def begin(self) -> None:
-        """A server starts: others may have changed the record before it serves."""
-        self._cluster = self.known = None
+        """A server starts: others may have changed the record before it serves, and its volume may be another one."""
+        self._seen: deque[tuple[float, int]] = deque()
+        self._written: tuple[str, str, int] | None = None
+        self._written_at = self._read_at = float("-inf")
+        self._cluster: str | None = None
+        self.known = None
 
     def update(self, status: Status) -> str | None:
         """Record what a server in the primary component says.
@@ -93,7 +94,9 @@ class Recorder:
         uuid = status.uuid
         if uuid is None:
             return None
-        if self._cluster != uuid and (problem := self._record_cluster(uuid)):
+        # Again from time to time: others may have been given up since, and a ConfigMap that is lost is written anew.
+        known = self._cluster == uuid and self._clock() - self._read_at < EVERY_SECONDS
+        if not known and (problem := self._record_cluster(uuid)):
             return problem
         settled = self._settled(status.last_committed)
         if settled is not None and self._due(uuid, status.local_state_comment, settled):
@@ -117,7 +120,7 @@ class Recorder:
         elif "consent" in data:
             # The cluster stands: a consent that nobody needed must not be there at its next fall.
             self._api.patch_config_map(self._name, {"consent": None}, str(found["metadata"]["resourceVersion"]))
-        self._cluster, self.known = uuid, record or Record(uuid)
+        self._cluster, self.known, self._read_at = uuid, record or Record(uuid), self._clock()
         return None
 
     def use(self, consent: Consent) -> bool:

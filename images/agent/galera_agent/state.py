@@ -33,6 +33,7 @@ class Snapshot:
     desynced_at: monotonic time since which it has been Donor/Desynced, None where it is not.
     draining_at: monotonic time since which the pod takes no queries.
     offer: what a human may consent to, where nothing else goes on. record: what a server in service knows of it.
+    outside: what a server outside the primary component waits for, where it does not come back by itself.
     vouches: names of backups, oldest first, of which the running server's data are certainly a continuation: they were
     taken from it, or from members of its primary component, while it was in that without interruption. The uuid does
     not tell: a cluster that was continued without its most advanced volume keeps it.
@@ -47,6 +48,7 @@ class Snapshot:
     desynced_at: float | None = None
     draining_at: float | None = None
     offer: Offer | None = None
+    outside: str = ""
     record: Record | None = None
     vouches: tuple[str, ...] = ()
 
@@ -85,6 +87,11 @@ class State:
         """Enter a phase, or stay in it for another reason."""
         self._change(phase=phase, reason=reason, offer=offer)
 
+    def stay_outside(self, reason: str, offer: Offer | None) -> None:
+        """Tell what a server outside the primary component waits for ("": it comes back by itself), and any offer."""
+        if self._now.phase == "running":
+            self._change(outside=reason, offer=offer)
+
     def know(self, record: Record | None) -> None:
         """Tell the others the record, for times when they cannot read it."""
         if record != self._now.record:
@@ -116,10 +123,14 @@ class State:
         if (status is None and not present) or (status is not None and not status.primary):
             self._leave()
         if status is not None and self._now.phase in ("starting", "running", "stopped"):
-            reason = self._now.reason if self._now.draining_at else _state_of(status)
+            outside = "" if status.primary else self._now.outside
+            told = _state_of(status) + (f": {outside}" if outside else "")
+            reason = self._now.reason if self._now.draining_at else told
             now = self._clock()
             self._change(
                 phase="running",
+                outside=outside,
+                offer=self._now.offer if outside else None,
                 reason=reason,
                 wsrep=status,
                 server_version=version,

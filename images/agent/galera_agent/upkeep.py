@@ -19,7 +19,7 @@ from .events import Events
 from .facts import Facts
 from .kube import ApiError
 from .lease import RENEW_SECONDS, BootstrapLease
-from .members import Contact, Member
+from .members import Action, Contact, Member
 from .record import Recorder
 from .settings import Settings
 from .state import State, fresh
@@ -128,11 +128,19 @@ class Upkeep:
         status = self._fresh()
         if status is None or status.primary or status.uuid is None:
             self._outside_since = None
+            self._state.stay_outside("", None)
             return
         self._outside_since = self._outside_since or time.monotonic()
         evidence = Evidence("present", status.uuid, max(status.last_committed, 0))
-        answer = decide.comes_back(self._facts.view(replace(myself(self._settings, evidence), live=True)))
+        view = self._facts.view(replace(myself(self._settings, evidence), live=True))
+        answer = decide.comes_back(view)
         patient = time.monotonic() - self._outside_since < MERGE_SECONDS
+        # One that waits shows, as those that are stopped do, for whom, and what a human may consent to.
+        waits = decide.decide(view) if answer is None else None
+        if waits is not None and waits.action in (Action.WAIT, Action.REFUSE):
+            self._state.stay_outside(waits.reason, waits.offer)
+        else:
+            self._state.stay_outside("", None)
         if answer is None or (answer is False and patient):
             return
         self._restart("it is outside the primary component, and joins or elects when it starts again")

@@ -17,7 +17,7 @@ from galera_agent import control as module
 from galera_agent.datadir import Evidence
 from galera_agent.kube import ApiError
 from galera_agent.lease import BootstrapLease
-from galera_agent.members import Contact, Member, View
+from galera_agent.members import Action, Contact, Decision, Member, View
 from galera_agent.record import parse as parse_record
 
 
@@ -313,3 +313,17 @@ def test_a_consent_is_used_before_the_server_starts(rig: Rig) -> None:
     assert record is not None
     assert record.given_up == (("n-galera-2", 7),)
     assert "consent" not in rig.kube.maps[rig.settings.state_map]["data"]
+
+
+def test_a_decision_for_a_container_that_has_ended_changes_nothing(rig: Rig) -> None:
+    fill(rig.settings.datadir, GRASTATE)
+    old = rig.send("start\n")
+    caller = rig.control._caller
+    assert caller is not None
+    rig.send("start\n")
+    evidence = rig.state.now.evidence
+    assert evidence.seqno == 7
+    rig.control._execute(caller, Decision(Action.JOIN, "joins"), ["--an-argument"])
+    assert rig.state.now.evidence == evidence
+    assert rig.state.now.phase == "waiting"
+    old.close()

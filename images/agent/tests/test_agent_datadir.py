@@ -22,6 +22,7 @@ from galera_agent.datadir import (
 )
 
 A = "9c5a0b0e-e579-11f1-bfb8-fe25d3e340ea"
+B = "bbbbbbbb-0000-4000-8000-00000000000b"
 ZERO = "00000000-0000-0000-0000-000000000000"
 
 # Names as they were found in data directories of MariaDB 11.8 and 10.11.
@@ -157,17 +158,25 @@ def test_last_words(log: str, words: str) -> None:
 def test_bootstrap_is_allowed_and_the_rest_kept(tmp_path: Path) -> None:
     path = tmp_path / "grastate.dat"
     path.write_text(GRASTATE.format(A, 4, 0))
-    allow_bootstrap(tmp_path)
+    allow_bootstrap(tmp_path, A)
     assert path.read_text() == GRASTATE.format(A, 4, 1)
     assert [entry.name for entry in tmp_path.iterdir()] == ["grastate.dat"]
 
 
 @pytest.mark.parametrize("text", [None, "", GRASTATE.format(ZERO, -1, 0), "torn"])
-def test_bootstrap_without_a_state_file_leaves_none(tmp_path: Path, text: str | None) -> None:
+def test_a_new_cluster_needs_no_state_file(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "grastate.dat").write_text(text)
-    allow_bootstrap(tmp_path)
+    allow_bootstrap(tmp_path, None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", [None, "", GRASTATE.format(ZERO, -1, 0), "torn", GRASTATE.format(B, 4, 0)])
+def test_the_cluster_that_goes_on_keeps_its_uuid(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "grastate.dat").write_text(text)
+    allow_bootstrap(tmp_path, A)
+    assert (tmp_path / "grastate.dat").read_text() == GRASTATE.format(A, -1, 1)
 
 
 # MariaDB 11.8.6, killed while it wrote, the binary log deleted since.

@@ -124,8 +124,35 @@ CASES = {
             view(node(2, data(101)), replace(primary(0, seqno=200), record=Record(A, (), (("n-2", 100),)))),
             api_error="timed out",
         ),
-        Action.REFUSE,
-        "continued without this volume",
+        Action.WAIT,
+        "may have been given up: timed out",
+    ),
+    "what the API server said before it went away counts, though those that serve heard less": (
+        replace(
+            view(node(2, data(101)), replace(primary(0, seqno=200), record=RECORD)),
+            api_error="timed out",
+            record=Record(A, (), (("n-2", 100),)),
+        ),
+        Action.WAIT,
+        "may have been given up: timed out",
+    ),
+    "so does what those that serve heard since": (
+        replace(
+            view(node(2, data(101)), replace(primary(0, seqno=200), record=Record(A, (), (("n-2", 100),)))),
+            api_error="timed out",
+            record=RECORD,
+        ),
+        Action.WAIT,
+        "may have been given up: timed out",
+    ),
+    "while the API server answers, its word alone counts": (
+        view(
+            node(2, data(101)),
+            replace(primary(0, seqno=200), record=Record(A, (), (("n-2", 100),))),
+            record=RECORD,
+        ),
+        Action.JOIN,
+        f"{A}:101",
     ),
     "a volume that was given up and has no position is not trusted": (
         view(node(2, LOST), primary(0, seqno=200), record=Record(A, (), (("n-2", 100),))),

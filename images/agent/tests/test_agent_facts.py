@@ -144,3 +144,15 @@ CREATING = [{"name": "agent", "state": {"waiting": {"reason": "PodInitializing"}
 )
 def test_pod_note(found: dict[str, Any], note: str) -> None:
     assert pod_note(found) == note
+
+
+def test_what_the_api_server_said_last_is_kept(
+    settings: Settings, kube: FakeKube, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube.make_map(settings.state_map, {"cluster": json.dumps({"uuid": A})})
+    kube.sets = {settings.node_set: 3}
+    facts = Facts(settings, kube, BootstrapLease(kube, settings.lease, settings.pod))
+    assert facts.view(ME).record == Record(A)
+    kube.down = True
+    view = facts.view(ME, fresh=True)
+    assert (view.api_error is None, view.record, view.consent) == (False, Record(A), None)

@@ -183,3 +183,37 @@ def test_an_emptied_volume_is_forgotten(kube: FakeKube, recorder: Recorder) -> N
 def test_an_unreadable_list_of_those_given_up_is_not_taken_for_none(text: str) -> None:
     with pytest.raises(ValueError, match="unreadable entry 'given_up'"):
         parse({"cluster": entry(A), "given_up": text})
+
+
+def test_what_others_wrote_is_read_again(kube: FakeKube, recorder: Recorder, clock: Clock) -> None:
+    recorder.update(status(5))
+    kube.patch_config_map("state", {"given_up": json.dumps({"n-2": {"seqno": 4}})})
+    clock.now += EVERY_SECONDS - 1
+    recorder.update(status(5))
+    assert recorder.known == Record(A)
+    clock.now += 1
+    recorder.update(status(5))
+    assert recorder.known == Record(A, recorder.known.seqnos, (("n-2", 4),))
+
+
+def test_a_record_that_is_lost_is_written_anew(kube: FakeKube, recorder: Recorder, clock: Clock) -> None:
+    recorder.update(status(5))
+    kube.make_map("state")
+    clock.now += EVERY_SECONDS
+    recorder.update(status(5))
+    assert parse(kube.maps["state"]["data"]) == Record(A, parse(kube.maps["state"]["data"]).seqnos)
+
+
+def test_a_volume_that_was_filled_anew_is_recorded_at_once(kube: FakeKube, recorder: Recorder, clock: Clock) -> None:
+    for _ in range(2):
+        recorder.update(status(5))
+        clock.now += SETTLED_SECONDS
+    recorder.update(status(5))
+    assert "n-0" in kube.maps["state"]["data"]
+    recorder.begin()
+    recorder.forget_volume()
+    assert "n-0" not in kube.maps["state"]["data"]
+    for _ in range(3):
+        recorder.update(status(5))
+        clock.now += SETTLED_SECONDS
+    assert "n-0" in kube.maps["state"]["data"]

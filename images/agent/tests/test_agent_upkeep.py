@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from agent_fakes import Clock
 from agent_rig import NO_SEED, PRIMARY, A, Rig, peer, status
 from galera_agent import upkeep
 from galera_agent.datadir import Evidence
+from galera_agent.decide import HOW_TO_CONSENT
 from galera_agent.members import Contact, Member
 from galera_agent.state import State
 
@@ -75,6 +77,32 @@ def test_each_time_outside_a_component_is_waited_for_anew(rig: Rig, monkeypatch:
         rig.rounds(1)
         monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + upkeep.MERGE_SECONDS)
     assert stopper.stopped == 0
+
+
+def test_one_whose_majority_is_gone_tells_for_whom_it_waits_and_what_may_be_offered(rig: Rig) -> None:
+    rig.control._upkeep._server = Stopper()  # type: ignore[assignment]
+    rig.kube.make_map(rig.settings.state_map, {"cluster": json.dumps({"uuid": A})})
+    gone = (Member("n-galera-1", False, 1, Contact.SILENT), Member("n-galera-2", False, 2, Contact.SILENT))
+    rig.world.peers = (*gone, NO_SEED)
+    outside = status(cluster_status="non-Primary", local_state="0", last_committed="7")
+    for _ in range(2):
+        rig.state.heard(outside, "11.8.6", "", True)
+        rig.rounds(1)
+    assert "outside the primary component (non-Primary): waits for n-galera-1, n-galera-2" in rig.reason
+    assert rig.reason.endswith(HOW_TO_CONSENT)
+    offer = rig.state.now.offer
+    assert offer is not None
+    assert offer.words() == f"n-galera-0 at {A}:7 without n-galera-1, n-galera-2"
+    assert rig.control._upkeep._server.stopped == 0
+    # With consent it starts again, and elects.
+    consent = json.dumps({**offer.as_dict(), "time": "2026-11-21T07:00:00Z"})
+    rig.kube.patch_config_map(rig.settings.state_map, {"consent": consent})
+    rig.state.heard(outside, "11.8.6", "", True)
+    rig.rounds(1)
+    assert rig.control._upkeep._server.stopped == 1
+    # Nothing is offered by one that serves.
+    rig.state.heard(status(), "11.8.6", "", True)
+    assert (rig.state.now.offer, rig.state.now.outside) == (None, "")
 
 
 @pytest.fixture
