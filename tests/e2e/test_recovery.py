@@ -79,10 +79,17 @@ def recover(path: Path, *arguments: str) -> tuple[int, str]:
 
 
 def test_all_servers_killed_at_once_come_back_by_themselves(inventory: Path) -> None:
-    """Caches and views are torn as well: nothing of them is needed."""
+    """Caches and views are torn as well, and Galera's note of its state is gone: nothing of them is needed."""
     code, text = recover(inventory, "-e", "galera_recover_confirm=saved")
     assert (code, "there is nothing to recover" in text) == (2, True)
-    harm = "cd /var/lib/mysql/data; printf x >gvwstate.dat; printf x | dd of=galera.cache conv=notrunc 2>/dev/null;"
+    uuid = (
+        'SELECT variable_value FROM information_schema.global_status WHERE variable_name = "wsrep_cluster_state_uuid"'
+    )
+    before = sql(NODES[0], uuid)
+    harm = (
+        "cd /var/lib/mysql/data; rm grastate.dat; printf x >gvwstate.dat; "
+        "printf x | dd of=galera.cache conv=notrunc 2>/dev/null;"
+    )
     kill = ["bash", "-c", f"{harm} kill -9 $(cat /run/mysqld/mysqld.pid)"]
     killers = [
         subprocess.Popen(["kubectl", "-n", NAMESPACE, "exec", pod, "-c", "mariadb", "--", *kill]) for pod in NODES
@@ -91,6 +98,7 @@ def test_all_servers_killed_at_once_come_back_by_themselves(inventory: Path) -> 
     await_("no node ready", lambda: ready() < 3, 30)
     await_("three nodes ready", lambda: ready() == 3)
     assert [sql(pod, "SELECT COUNT(*) FROM appdb.t") for pod in NODES] == ["2"] * 3
+    assert [sql(pod, uuid) for pod in NODES] == [before] * 3
 
 
 def test_a_server_that_does_not_end_is_killed_by_a_word_of_the_agent(inventory: Path) -> None:
@@ -120,6 +128,26 @@ def test_a_volume_lost_in_a_crash_needs_consent(inventory: Path) -> None:
     await_("the emptied node has joined", lambda: ready() == 3)
     assert [sql(pod, "SELECT COUNT(*) FROM appdb.t") for pod in NODES] == ["2"] * 3
     assert not {"consent", "given_up"} & set(get("configmap", "saved-galera-state", "-n", NAMESPACE)["data"])
+
+
+def test_a_majority_lost_for_good_needs_consent(inventory: Path) -> None:
+    """The server that is left runs, outside of a primary component: it offers to go on, and does with consent."""
+    named = ("-n", NAMESPACE, "patch", "statefulset", "saved-galera")
+    nowhere = {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}
+    nowhere["template"] = {"spec": {"nodeSelector": {"no-such-machine": "1"}}}
+    kubectl(*named, "--type=merge", "-p", json.dumps({"spec": nowhere}))
+    for pod in NODES[1:]:
+        inside(pod, "kill -9 $(cat /run/mysqld/mysqld.pid)", "mariadb")
+    kubectl("-n", NAMESPACE, "delete", "pod", *NODES[1:], "--force", "--grace-period=0")
+    await_("the one that is left says for whom it waits", lambda: f"waits for {NODES[1]}" in status(NODES[0]))
+    code, text = recover(inventory)
+    assert (code, f"{NODES[0]} bootstraps the cluster" in text, "without" in text) == (2, True, True), text
+    code, text = recover(inventory, "-e", "galera_recover_confirm=saved")
+    assert (code, changed(text)) == (0, 1), text
+    assert sql(NODES[0], "SELECT COUNT(*) FROM appdb.t") == "2"
+    kubectl(*named, "--type=json", "-p", '[{"op": "remove", "path": "/spec/template/spec/nodeSelector"}]')
+    kubectl("-n", NAMESPACE, "delete", "pod", *NODES[1:], "--force", "--grace-period=0")
+    await_("the others have joined", lambda: ready() == 3)
 
 
 def test_a_volume_of_another_history_stays_outside(inventory: Path) -> None:
