@@ -94,15 +94,15 @@ def test_one_whose_majority_is_gone_tells_for_whom_it_waits_and_what_may_be_offe
     assert offer is not None
     assert offer.words() == f"n-galera-0 at {A}:7 without n-galera-1, n-galera-2"
     assert rig.control._upkeep._server.stopped == 0
+    # Nothing is offered by one that serves.
+    rig.state.heard(status(), "11.8.6", "", True)
+    assert (rig.state.now.offer, rig.state.now.outside) == (None, "")
     # With consent it starts again, and elects.
     consent = json.dumps({**offer.as_dict(), "time": "2026-11-21T07:00:00Z"})
     rig.kube.patch_config_map(rig.settings.state_map, {"consent": consent})
     rig.state.heard(outside, "11.8.6", "", True)
     rig.rounds(1)
     assert rig.control._upkeep._server.stopped == 1
-    # Nothing is offered by one that serves.
-    rig.state.heard(status(), "11.8.6", "", True)
-    assert (rig.state.now.offer, rig.state.now.outside) == (None, "")
 
 
 @pytest.fixture
