@@ -153,7 +153,8 @@ def _restore(
     finally:
         shutil.rmtree(work, ignore_errors=True)
         _remove_unfinished(plan)
-    return f"restored {_titles(source)} into {plan.data}, as the new cluster {uuid}: the seed can start"
+    warning = f"; WARNING: {source.warning}" if source.warning else ""
+    return f"restored {_titles(source)} into {plan.data}, as the new cluster {uuid}: the seed can start{warning}"
 
 
 def account_sql(plan: Plan) -> str:

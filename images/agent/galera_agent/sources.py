@@ -22,7 +22,12 @@ TEMP_EXTRA, TARGET_EXTRA = 64 * 2**20, 192 * 2**20
 
 
 class Source(Protocol):
-    """A chosen chain of backups, and a point after it. What cannot be restored raises Refused when it is chosen."""
+    """A chosen chain of backups, and a point after it. What cannot be restored raises Refused when it is chosen.
+
+    warning: what has to be known of the choice, a sentence without a stop, empty where there is nothing.
+    """
+
+    warning: str
 
     @property
     def identity(self) -> list[list[str]]:
@@ -50,6 +55,8 @@ class Source(Protocol):
 
 class Directories:
     """Backups as directories, unpacked and unprepared; they are copied, and the copies are prepared."""
+
+    warning = ""
 
     def __init__(self, backups: Sequence[Backup], log: Callable[[str], None]) -> None:
         self._backups, self._log = backups, log

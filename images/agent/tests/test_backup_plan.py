@@ -95,7 +95,6 @@ def test_no_increments_wanted() -> None:
             "none of the backups there was taken from this data directory, so there is no common LSN base",
         ),
         (CHAIN, facts(full(at("2026-11-20 01:00"))), "none of the backups there was taken from this data directory"),
-        (CHAIN, facts(*CHAIN, uuid=OTHER_UUID), f"is of the cluster state {UUID}, this node has {OTHER_UUID}"),
         (
             CHAIN,
             facts(*CHAIN, server_version="12.0.1-MariaDB"),
@@ -110,13 +109,42 @@ def test_no_increments_wanted() -> None:
         ),
         (catalog(CHAIN, failed=[INC1.name]), facts(*CHAIN), f"the verification of {INC1.name} failed"),
     ],
-    ids=["other node", "emptied", "uuid", "version", "lsn", "missing", "broken", "verification"],
+    ids=["other node", "emptied", "version", "lsn", "missing", "broken", "verification"],
 )
 def test_a_full_one_where_no_increment_is_right(held: list[Manifest] | Catalog, node: NodeFacts, why: str) -> None:
     decision = decide("2026-11-21 05:00", held, node)
     assert isinstance(decision, Full), decision
     assert decision.reason.startswith("an increment is due, and none can be taken: ")
     assert why in decision.reason
+
+
+def test_a_restored_cluster_has_no_backup_until_one_is_taken() -> None:
+    """Whatever the schedule says: what it writes from now on hangs on a full backup of its own."""
+    new = facts(uuid=OTHER_UUID)
+    decision = decide("2026-11-21 02:00", [FULL], new)
+    assert decision == Full(f"volume /backups has no good full backup of the present cluster state {OTHER_UUID}")
+    sick = replace(new, healthy=False, why="it is a donor")
+    assert decide("2026-11-21 02:00", [FULL], sick) == Nothing(None, "suspended: it is a donor", suspended=True)
+    failed = decide("2026-11-21 02:01", [FULL], new, LastAttempt(at("2026-11-21 02:00"), 1))
+    assert failed == Nothing(at("2026-11-21 02:05"), "the last 1 failed; it is tried again later")
+    own = full(at("2026-11-21 02:10"), uuid=OTHER_UUID)
+    after = decide("2026-11-21 02:20", [FULL, own], new)
+    assert isinstance(after, Nothing)
+    assert after.until == at("2026-11-21 03:10")
+    assert isinstance(decide("2026-11-21 02:20", catalog([FULL, own], failed=[own.name]), new), Full)
+    asked = on_demand(
+        "incremental", at("2026-11-21 02:20"), [catalog([FULL])], SETTINGS, replace(new, backups={FULL.name})
+    )
+    assert isinstance(asked, Nothing)
+    assert f"is of the cluster state {UUID}, this node has {OTHER_UUID}" in asked.reason
+
+
+def test_an_undone_restore_goes_on_where_its_history_stood() -> None:
+    """What was taken of the abandoned history delays nothing."""
+    abandoned = full(at("2026-11-21 04:30"), uuid=OTHER_UUID)
+    decision = decide("2026-11-21 05:00", [*CHAIN, abandoned], facts(*CHAIN))
+    assert parent_of(decision) == INC2.name
+    assert isinstance(decide("2026-11-21 05:00", [abandoned], facts(*CHAIN)), Full)
 
 
 def test_chain_of_the_longest_length() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backup_samples import at, full, increment, verification
+from backup_samples import OTHER_UUID, OWNER, at, full, increment, verification
 from galera_agent import offline, restore
 from galera_agent.backup import streams
 from galera_agent.backup.manifest import Manifest, verification_key
@@ -294,6 +294,13 @@ def test_the_second_target_stands_in_for_the_first(bench: Bench, monkeypatch: py
     bench.restore()
     assert bench.applied == "full first second"
     assert any(f"in {both[1].label}" in one for one in bench.said)
+
+
+def test_the_last_line_says_that_the_data_are_of_another_history(bench: Bench) -> None:
+    assert "WARNING" not in bench.restore(backup=bench.old.name)
+    shutil.rmtree(bench.path / "target" / "data")
+    bench.store.put("owner.json", replace(OWNER, uuid=OTHER_UUID).to_json())
+    assert f"; WARNING: {bench.second.name} is of another history" in bench.restore()
 
 
 @pytest.mark.parametrize("server", ["12.0.1-MariaDB", "nonsense"])

@@ -2,8 +2,9 @@
 """What is due: a full backup, an increment on which parent, or nothing until when. Pure.
 
 A full backup is due by its schedule; an increment by its interval. Where an increment is due and none is right, a full
-one is taken in its place. Times are those at which backups began, so a schedule that was missed is made up for once. A
-clock that was set back a little delays the next one a little; backups from further in the future do not count.
+one is taken in its place. Only backups of the node's own cluster state (uuid) count: after a restore, a full one is due
+at once. Times are those at which backups began, so a schedule that was missed is made up for once. A clock that was set
+back a little delays the next one a little; backups from further in the future do not count.
 """
 
 from __future__ import annotations
@@ -134,17 +135,20 @@ def _wrong_parent(parent: Backup, increments: int, settings: Settings, facts: No
 
 def _by_time(now: datetime, catalogs: Sequence[Catalog], settings: Settings, facts: NodeFacts) -> Due:
     """What the clock asks for; several stores are as far as the one that is furthest behind."""
-    fulls = [_newest(catalog, now, full=True) for catalog in catalogs]
+    fulls = [_newest(catalog, now, facts.uuid, full=True) for catalog in catalogs]
     if None in fulls:
-        lacking = catalogs[fulls.index(None)].store
-        return Full(f"{lacking} has no good full backup")
+        lacking = catalogs[fulls.index(None)]
+        others = any(one.manifest.uuid != facts.uuid for one in lacking.backups)
+        state = f" of the present cluster state {facts.uuid}" if others else ""
+        return Full(f"{lacking.store} has no good full backup{state}")
     last_full = min(moment for moment in fulls if moment is not None)
     next_full = settings.schedule.next_after(last_full)
     if next_full <= now:
         return Full(f"the schedule asked for one at {next_full:%Y-%m-%d %H:%M} UTC")
     if settings.incremental_interval_seconds is None:
         return Nothing(next_full, "the schedule asks for none before")
-    newest = min(moment for catalog in catalogs if (moment := _newest(catalog, now, full=False)) is not None)
+    newests = [_newest(catalog, now, facts.uuid, full=False) for catalog in catalogs]
+    newest = min(moment for moment in newests if moment is not None)
     next_increment = newest + timedelta(seconds=settings.incremental_interval_seconds)
     if next_increment > now:
         return Nothing(min(next_full, next_increment), "neither the schedule nor the interval asks for one before")
@@ -154,12 +158,13 @@ def _by_time(now: datetime, catalogs: Sequence[Catalog], settings: Settings, fac
     return Incremental(parent, f"the last backup began {int((now - newest).total_seconds())} s ago")
 
 
-def _newest(catalog: Catalog, now: datetime, *, full: bool) -> datetime | None:
-    """When the newest good backup of a store began; None without one."""
+def _newest(catalog: Catalog, now: datetime, uuid: str, *, full: bool) -> datetime | None:
+    """When the newest good backup of a cluster state in a store began; None without one."""
     good = (
         one.manifest.started
         for one in reversed(catalog.backups)
         if one.manifest.started <= now + _CLOCK_STEP
+        and one.manifest.uuid == uuid
         and (not full or one.manifest.kind == "full")
         and not catalog.problem_of(one.name)
     )

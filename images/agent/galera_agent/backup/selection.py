@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..chain import LATEST, NONE, Refused
 from .binlog_events import parse_gtid
@@ -18,16 +18,36 @@ def candidates(
 ) -> Iterator[tuple[str, Chosen | str]]:
     """Names and chains with the newest end first, each of them in the order of the catalogs.
 
-    In place of a chain a text says why it cannot be restored.
+    Those of the present history (present()) come before all of others, which are what a restore left behind, or was
+    undone; where it has none they come by their time. In place of a chain a text says why it cannot be restored.
 
     backup: `latest`, or the name of a full backup or of an increment. increment: `latest`, `none`, or a name. target:
     the end of the chain must not be after it. Raises Refused for names that do not fit.
     """
     names = _names(catalogs, backup, increment)
-    for name in sorted(names, reverse=True):
+    for name in sorted(names, key=_order(catalogs, names), reverse=True):
         for catalog in catalogs:
             if name in catalog.broken or (name in catalog.by_name and _before(catalog.by_name[name], target)):
                 yield name, _chain(catalog, name)
+
+
+def present(catalogs: Iterable[Catalog]) -> str:
+    """The uuid of the history that goes on in these stores: that of the owner who came last; empty without owners."""
+    owners = [one.owner for one in catalogs if one.owner is not None]
+    return max(owners, key=lambda one: one.created).uuid if owners else ""
+
+
+def history(catalogs: Iterable[Catalog], name: str) -> str:
+    """The uuid of a backup's history; empty where no manifest of it can be read."""
+    return next((one.by_name[name].manifest.uuid for one in catalogs if name in one.by_name), "")
+
+
+def _order(catalogs: Sequence[Catalog], names: Iterable[str]) -> Callable[[str], tuple[bool, str]]:
+    """The key by which names are sorted. Of what cannot be read the history is unknown: it may be the present one."""
+    now = present(catalogs)
+    histories = {name: history(catalogs, name) for name in names}
+    some = now in histories.values()
+    return lambda name: (some and histories[name] in (now, ""), name)
 
 
 def _chain(catalog: Catalog, name: str) -> Chosen | str:

@@ -56,6 +56,7 @@ class Streams:
         self._store, self._backups, self._steps, self._target = store, chosen, steps, target
         self._identity, self._log, self._limit = identity, log, limit or Limit()
         self._progress = _Progress(sum(one.manifest.size for one in chosen), tell or log)
+        self.warning = ""
 
     @property
     def identity(self) -> list[list[str]]:
@@ -169,12 +170,17 @@ def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
         raise StoreError("; ".join(problems))
     read = [catalog for _, catalog in stores]
     reasons: list[str] = []
-    best: str | None = None
+    best: dict[str, str] = {}
+    found_one = False
     for name, candidate in selection.candidates(read, plan.backup, plan.increment, plan.target_point):
-        best = best or name
-        if name != best and not plan.fallback:
-            # Another target's copy of the same backup is as good; an older backup is other data.
-            break
+        history = selection.history(read, name)
+        if best and name not in best.values() and not plan.fallback:
+            # Another target's copy of the same backup is as good; an older backup is other data. A time may lie in
+            # another history than the present one, which a restore began.
+            timed = plan.target_point is not None and plan.target_point.time is not None
+            if found_one or not timed or history in best:
+                continue
+        best.setdefault(history, name)
         found = _source(plan, stores, name, candidate, log)
         if isinstance(found, str):
             reasons.append(found)
@@ -182,9 +188,26 @@ def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
         for reason in reasons[:10]:
             log(f"falls back: {reason}")
         reasons = []
+        if warning := _other_history(read, name):
+            found.warning = warning
+            log(f"WARNING: {warning}")
+        found_one = True
         yield found
-    if reasons or best is None:
+    if reasons or not best:
         raise Refused(_nothing(reasons, stores, plan.target_point))
+
+
+def _other_history(read: Sequence[catalog.Catalog], name: str) -> str:
+    """That a backup is not of the present history, in a sentence; empty where the stores do not say which that is."""
+    present, history = selection.present(read), selection.history(read, name)
+    if present in ("", history):
+        return ""
+    good = [one.name for each in read for one in each.backups if one.manifest.uuid == present]
+    there = f"; of the present one there is {max(good)}" if good else "; of the present one there is no backup yet"
+    return (
+        f"{name} is of another history (uuid {history}) than the present one (uuid {present}), which a restore or its "
+        f"undoing began: what was written in the present one is not in it{there}"
+    )
 
 
 def _source(
@@ -269,17 +292,19 @@ def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catal
 
 
 def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.Interval], int]:
-    """What can be restored from a store, of the cluster of its newest backup, and the domain of Galera there.
+    """What can be restored from a store, and the domain of Galera there.
 
-    Raises StoreError, SegmentError.
+    Of its present history; where that has no good backup yet, of the history of the newest one. Raises StoreError,
+    SegmentError.
     """
     good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
     if not good:
         return [], 0
-    newest = good[-1]
-    spans, load = segment.spans(store, newest.uuid), load_segment(store)
+    present = selection.present([read])
+    uuid = present if any(one.uuid == present for one in good) else good[-1].uuid
+    spans, load = segment.spans(store, uuid), load_segment(store)
     domain = load(spans[-1]).domain if spans else 0
-    return recovery.intervals([one for one in good if one.uuid == newest.uuid], spans, load, domain), domain
+    return recovery.intervals([one for one in good if one.uuid == uuid], spans, load, domain), domain
 
 
 def _point(target: Target, steps: Sequence[Step]) -> str:

@@ -25,7 +25,7 @@ def describe(stores: Sequence[tuple[Store, Catalog | str]], now: datetime) -> di
 def _target(store: Store, found: Catalog | str) -> dict[str, Any]:
     if isinstance(found, str):
         return {"target": store.label, "error": found, "backups": [], "problems": [], "intervals": [], "holes": []}
-    problems = list(found.problems)
+    problems = [*_unprotected(found), *found.problems]
     try:
         intervals, domain = streams.known_intervals(store, found)
     except (StoreError, SegmentError) as error:
@@ -42,6 +42,17 @@ def _target(store: Store, found: Catalog | str) -> dict[str, Any]:
         "intervals": [_interval(one) for one in intervals[-_MOST_BACKUPS:]],
         "holes": [[to_time(since), to_time(until)] for since, until in recovery.holes(intervals)][-_MOST_PROBLEMS:],
     }
+
+
+def _unprotected(found: Catalog) -> list[str]:
+    """That all good backups are of what the cluster was before a restore."""
+    good = [one.manifest for one in found.backups if not found.problem_of(one.name)]
+    if found.owner is None or not good or any(one.uuid == found.owner.uuid for one in good):
+        return []
+    return [
+        f"there is no backup of the present state of the cluster (uuid {found.owner.uuid}) yet; "
+        f"the newest good one, {good[-1].name}, is of another history (uuid {good[-1].uuid})"
+    ]
 
 
 def _backup(catalog: Catalog, one: Backup) -> dict[str, Any]:
