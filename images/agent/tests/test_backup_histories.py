@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from backup_samples import OTHER_UUID, OWNER, UUID, at, catalog, full, increment
 from galera_agent import restore
 from galera_agent.backup import catalog as catalogs
 from galera_agent.backup import segment, selection, streams, summary
-from galera_agent.backup.catalog import Catalog
+from galera_agent.backup.catalog import Backup, Catalog
 from galera_agent.backup.manifest import Manifest, StoredObject
 from galera_agent.backup.recovery import Target
 from galera_agent.backup.store import Store
@@ -61,6 +61,50 @@ def test_of_two_targets_the_one_that_was_told_last_says_which_history_goes_on() 
     behind = catalog([FIRST, SECOND], store="s3://b/p")
     assert selection.present([behind, told]) == selection.present([told, behind]) == OTHER_UUID
     assert selection.present([replace(told, owner=None)]) == ""
+
+
+# --- clocks that were ahead -------------------------------------------------------------------------------------------
+def held_at(reading: str, *found: tuple[Manifest, str]) -> Catalog:
+    """A catalog read at a time, of backups whose manifests were written at times."""
+    backups = [Backup(one, None, "volume /backups", at(written)) for one, written in found]
+    backups.sort(key=lambda one: one.name)
+    return Catalog("volume /backups", tuple(backups), owner=OWNER, read=at(reading))
+
+
+def test_a_backup_by_a_clock_that_was_ahead_is_no_newer_than_the_store_says() -> None:
+    wrong, right = full(at("2026-12-21 01:00"), seqno=9), full(at("2026-11-22 01:00"), seqno=20)
+    held = held_at(
+        "2027-02-01 00:00", (wrong, "2026-11-21 01:03"), (FIRST, "2026-11-21 01:02"), (right, "2026-11-22 01:02")
+    )
+    assert names(held) == [right.name, wrong.name, FIRST.name]
+    # manifests that were copied later say nothing, as do clocks that differ a little
+    copied = held_at("2027-02-01 00:00", *((one, "2027-01-30 12:00") for one in (wrong, FIRST, right)))
+    assert names(copied) == [wrong.name, right.name, FIRST.name]
+    assert held_at("2027-02-01 00:00", (FIRST, "2026-11-21 00:30")).backups[0].began == FIRST.started
+
+
+@pytest.mark.parametrize(("seqno", "place"), [(30, 0), (15, 1), (3, 2)])
+def test_a_backup_from_the_future_comes_where_its_history_had_it(seqno: int, place: int) -> None:
+    """The store's clock was ahead as well."""
+    wrong, right = full(at("2026-12-21 01:00"), seqno=seqno), full(at("2026-11-22 01:00"), seqno=20)
+    held = held_at(
+        "2026-11-22 02:00", (wrong, "2026-12-21 01:03"), (FIRST, "2026-11-21 01:02"), (right, "2026-11-22 01:02")
+    )
+    assert names(held).index(wrong.name) == place
+    assert names(replace(held, read=None))[0] == wrong.name
+
+
+def test_the_manifest_of_a_store_says_when_it_was_written(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path, mount_required=False)
+    store.create("owner.json", OWNER.to_json())
+    now = datetime.now(UTC).replace(microsecond=0)
+    ahead = full(now + timedelta(days=30))
+    put_backup(store, ahead)
+    read = catalogs.read(store)
+    assert read.read is not None
+    assert abs(read.read - now) < timedelta(minutes=10)
+    assert abs(read.backups[0].began - now) < timedelta(minutes=10)
+    assert catalogs.read(store, [read]).backups == read.backups
 
 
 # --- what a restore takes ---------------------------------------------------------------------------------------------

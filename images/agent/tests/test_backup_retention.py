@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import pytest
 from backup_samples import OTHER_UUID, at, catalog, full, increment
-from galera_agent.backup.catalog import Catalog
+from galera_agent.backup.catalog import Backup, Catalog
 from galera_agent.backup.manifest import Manifest
-from galera_agent.backup.retention import decide, expired
+from galera_agent.backup.retention import decide, doubt, expired
 from galera_agent.backup.settings import Retention, Thinning
 
 DAY = timedelta(days=1)
@@ -93,6 +93,73 @@ def test_backups_from_the_future_stay_and_age_nothing() -> None:
     held = catalog([*daily("2026-11-15 01:00", 7), full(at("2038-01-19 03:00"))])
     assert kept(held, Retention(1, None, None)) == ["1119f", "1120f", "1121f", "0119f"]
     assert reasons(held, Retention(1, None, None))["0119f"].startswith("was begun later than now")
+
+
+def at_days(*days: float) -> Catalog:
+    """Full backups so many days after the first one."""
+    return catalog([full(at("2026-11-01 01:00") + day * DAY) for day in days])
+
+
+@pytest.mark.parametrize("rule", [Retention(7, None, None), Retention(None, 2, None), YEAR])
+def test_a_clock_that_is_ahead_deletes_nothing(rule: Retention) -> None:
+    held = at_days(*range(20), 19 + 365)
+    now = at("2026-11-20 01:05") + 365 * DAY
+    assert expired(held, now, rule) == []
+    assert reasons(held, rule, now)["1101f"] == (
+        "nothing expires: the backup of 2027-11-20T01:00:00Z was begun 365 days after the one before it, and those "
+        "before were at most 24.0 hours apart, so the clock may be ahead; "
+        "it is believed when the backups go on for a day"
+    )
+    # the clock is right again: the one from the future counts for nothing
+    assert doubt(held, at("2026-11-20 02:00")) == ""
+    assert ("1101f" in kept(held, rule, at("2026-11-20 02:00"))) == (rule == YEAR)
+
+
+def test_after_a_real_pause_the_backups_of_a_day_show_that_the_clock_is_right() -> None:
+    rule, now = Retention(7, None, None), at("2027-01-01 00:00")
+    assert expired(at_days(*range(20), 50), now, rule) == []
+    assert expired(at_days(*range(20), 50, 50.04), now, rule) == []
+    confirmed = at_days(*range(20), 50, 51)
+    # the newest before the pause is what the last days begin from
+    assert kept(confirmed, rule, now) == ["1120f", "1221f", "1222f"]
+
+
+@pytest.mark.parametrize(
+    ("days", "doubted"),
+    [
+        ([0, 1, 2, 3, 4, 6], False),
+        ([0, 1, 2, 3, 4, 6.1], True),
+        # every weekend
+        ([0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 14], False),
+        # the pause was long ago, and many backups were taken since
+        ([0, 20, *range(21, 30), 40], True),
+        ([0, 30, 60, 90, 120], False),
+        ([0, 30], False),
+        ([], False),
+    ],
+)
+def test_what_pause_is_unusual(days: list[float], doubted: bool) -> None:
+    assert bool(doubt(at_days(*days), at("2028-01-01 00:00"))) == doubted
+
+
+def test_backups_that_fail_after_a_good_one_are_no_doubt_about_it() -> None:
+    held = at_days(*range(10), 40)
+    failed = catalog([one.manifest for one in held.backups], failed=[held.backups[-1].name])
+    rule = Retention(2, None, None)
+    assert doubt(failed, at("2027-01-01 00:00")) == ""
+    assert kept(failed, rule, at("2027-01-01 00:00")) == ["1107f", "1108f", "1109f", "1110f", "1211f"]
+    assert doubt(catalog([], failed=[]), NOW) == ""
+
+
+def test_the_clock_of_the_store_counts_where_that_of_the_node_was_ahead() -> None:
+    """Its backups are as old as the store says, however many there are."""
+    right = at_days(*range(10))
+    moments = [at(f"2026-11-{day} 01:00") for day in (11, 12, 13, 14)]
+    wrong = [Backup(full(one + 300 * DAY), None, right.store, one + timedelta(minutes=2)) for one in moments]
+    held = replace(right, backups=(*right.backups, *wrong))
+    now = at("2027-12-01 00:00")
+    assert kept(held, Retention(5, None, None), now) == ["1108f", "1109f", "1110f", "0907f", "0908f", "0909f", "0910f"]
+    assert kept(held, Retention(1, None, None), now) == ["0908f", "0909f", "0910f"]
 
 
 def test_chains_stay_whole() -> None:

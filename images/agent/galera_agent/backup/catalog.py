@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from .document import Document, parse, text, time, to_time, whole
@@ -15,6 +15,8 @@ from .manifest import Manifest, ManifestError, Verification, manifest_key, parse
 from .store import BACKUPS, BINLOGS, MANIFEST, OWNER, VERIFICATION, Entry, MissingError, Store, StoreError
 
 FORMAT = 1
+# Clocks that differ by less are right
+CLOCK_STEP = timedelta(hours=1)
 _READERS = 8
 
 
@@ -63,16 +65,29 @@ class Owner:
 
 @dataclass(frozen=True)
 class Backup:
-    """A complete backup of one store, and what its last verification said."""
+    """A complete backup of one store, and what its last verification said.
+
+    written: when its manifest was, by the store's clock; None where that is not known.
+    """
 
     manifest: Manifest
     verification: Verification | None
     store: str
+    written: datetime | None = None
 
     @property
     def name(self) -> str:
         """The name, which sorts by time."""
         return self.manifest.name
+
+    @property
+    def began(self) -> datetime:
+        """When it was begun; by the store's clock where that of the node was more than an hour ahead of it.
+
+        A manifest is written right after its backup has ended. One that was copied later proves nothing.
+        """
+        ahead = timedelta(0) if self.written is None else self.manifest.finished - self.written
+        return self.manifest.started - ahead if ahead > CLOCK_STEP else self.manifest.started
 
     @property
     def verified(self) -> bool | None:
@@ -89,6 +104,7 @@ class Catalog:
     backups: complete ones, sorted by name. incomplete: names of those without a manifest, in the making or left behind.
     broken: names of those whose manifest cannot be used. problems: one sentence for each thing that is not as it
     should be; nothing of it is ever deleted by itself. owner: None where the store has none yet, or an unusable one.
+    read: when, None where that is not known.
     """
 
     store: str
@@ -97,6 +113,7 @@ class Catalog:
     broken: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     owner: Owner | None = None
+    read: datetime | None = None
 
     @cached_property
     def by_name(self) -> dict[str, Backup]:
@@ -160,11 +177,13 @@ def read(store: Store, known: Iterable[Catalog] = ()) -> Catalog:
     owner, problems = _owner(store)
     problems += _foreign(store)
     sizes: dict[str, dict[str, int]] = {}
+    written: dict[str, datetime] = {}
     for entry in store.list(BACKUPS):
         _sort(entry, sizes, problems)
+        written[entry.key] = entry.modified
     with ThreadPoolExecutor(_READERS) as pool:
         names = [name for name, files in sizes.items() if MANIFEST in files]
-        found = list(pool.map(lambda name: _backup(store, name, sizes[name], manifests.get(name)), names))
+        found = list(pool.map(lambda name: _backup(store, name, sizes[name], manifests.get(name), written), names))
     for _, said in found:
         problems += said
     backups = {backup.name: backup for backup, _ in found if backup}
@@ -175,6 +194,7 @@ def read(store: Store, known: Iterable[Catalog] = ()) -> Catalog:
         broken=tuple(name for name in names if name not in backups),
         problems=tuple(problems),
         owner=owner,
+        read=datetime.now(UTC),
     )
 
 
@@ -267,9 +287,12 @@ def _sort(entry: Entry, sizes: dict[str, dict[str, int]], problems: list[str]) -
 
 
 def _backup(
-    store: Store, name: str, files: dict[str, int], manifest: Manifest | None
+    store: Store, name: str, files: dict[str, int], manifest: Manifest | None, written: Mapping[str, datetime]
 ) -> tuple[Backup | None, list[str]]:
-    """Read a backup's manifest, unless it is given, and verification; None where the manifest cannot be used."""
+    """Read a backup's manifest, unless it is given, and verification; None where the manifest cannot be used.
+
+    written: when each object was, by its key.
+    """
     try:
         manifest = manifest or Manifest.from_json(store.get(manifest_key(name)))
     except MissingError:
@@ -283,7 +306,7 @@ def _backup(
     if wrong:
         return None, wrong
     verification, problems = _verification(store, name, files)
-    return Backup(manifest, verification, store.label), problems + _surplus(manifest, files)
+    return Backup(manifest, verification, store.label, written[manifest.key]), problems + _surplus(manifest, files)
 
 
 def _missing(manifest: Manifest, files: dict[str, int]) -> list[str]:

@@ -31,7 +31,7 @@ from .binlog_events import BinlogError
 from .catalog import Catalog, ChainError, Owner
 from .document import to_time
 from .pipe import Limit, StreamError
-from .settings import Settings
+from .settings import Retention, Settings
 from .store import Store, StoreError, open_stores
 from .terms import Terms
 
@@ -262,7 +262,10 @@ def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple
     for store in stores:
         try:
             read = catalog.read(store)
-            names = [name for name, _ in retention.expired(read, datetime.now(UTC), found.retention)]
+            now = datetime.now(UTC)
+            names = [name for name, _ in retention.expired(read, now, found.retention)]
+            if found.retention != Retention(None, None, None) and (why := retention.doubt(read, now)):
+                _say(f"nothing expires in {store.label}: {why}")
             outcome = cleanup.prune(store, owner, read, names)
             left.append(catalog.read(store, [read]) if outcome.removed else read)
             gone = binlog.expire(store, left[-1])

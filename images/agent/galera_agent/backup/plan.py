@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .catalog import Backup, Catalog
+from .catalog import CLOCK_STEP, Backup, Catalog
 from .settings import Settings
 
 # After a failure: this long, doubled with each further one
 _RETRY = timedelta(minutes=5)
 _LONGEST_RETRY = timedelta(hours=2)
-_CLOCK_STEP = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def _newest(catalog: Catalog, now: datetime, uuid: str, *, full: bool) -> dateti
     good = (
         one.manifest.started
         for one in reversed(catalog.backups)
-        if one.manifest.started <= now + _CLOCK_STEP
+        if one.manifest.started <= now + CLOCK_STEP
         and one.manifest.uuid == uuid
         and (not full or one.manifest.kind == "full")
         and not catalog.problem_of(one.name)

@@ -2,9 +2,9 @@
 """Which backups may go, and why each other stays. Pure.
 
 A backup stays that any rule keeps, and with it its whole chain: the full backup it hangs on, and all that hang on that.
-Days are those of UTC. Age is counted to the newest good backup, not to the clock: while backups fail nothing expires,
-and a clock that is ahead deletes nothing. Good is what can be restored: its chain is whole, and no verification of it
-has failed.
+Days are those of UTC. Age is counted to the newest good backup, not to the clock: while backups fail nothing expires.
+A clock that is ahead deletes nothing: doubt(). Good is what can be restored: its chain is whole, and no verification
+of it has failed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from .catalog import Backup, Catalog
+from .document import to_time
 from .settings import Retention, Thinning
 
+# What is usual: the longest pause between backups among so many, and in so long a time
+_USUAL_COUNT, _USUAL_TIME = 8, timedelta(days=8)
+# A pause of more than so many times that may be a clock that is ahead; backups that go on for so long show it is not.
+_UNUSUAL, _CONFIRMED = 2, timedelta(days=1)
 # A name, and the reason why it is kept
 _Kept = tuple[str, str]
 
@@ -33,20 +39,53 @@ def decide(catalog: Catalog, now: datetime, rule: Retention) -> list[Decision]:
     """One decision for each complete backup of a store, in the order of their names. now: aware."""
     bad = {one.name: why for one in catalog.backups if (why := catalog.problem_of(one.name))}
     good = [one for one in catalog.backups if one.name not in bad]
-    past = [one for one in good if one.manifest.started <= now]
+    past = _past(good, now)
     if rule == Retention(None, None, None):
         return [Decision(one.name, False, "no rule lets anything expire") for one in catalog.backups]
     if not past:
         return [Decision(one.name, False, "there is no good backup, so nothing expires") for one in catalog.backups]
-    reference = max(one.manifest.started for one in past)
+    if why := doubt(catalog, now):
+        return [Decision(one.name, False, f"nothing expires: {why}") for one in catalog.backups]
+    reference = past[-1].began
     recent = _first(_recent(good, past, reference, rule))
     kept = _first([*recent.items(), *_thinned(past, reference, rule.thinning), *_unusable(catalog, bad, recent)])
     return _decisions(catalog, kept, reference)
 
 
+def doubt(catalog: Catalog, now: datetime) -> str:
+    """Why the time of the newest good backup is not believed yet, so that nothing expires; empty where it is.
+
+    After an unusually long pause the clock may be ahead. The backups of the day after it show that it is not.
+    """
+    past = _past(catalog.backups, now)
+    moments = [one.began for one in past]
+    reference = max((one.began for one in past if not catalog.problem_of(one.name)), default=None)
+    for number in range(2, len(moments)):
+        before, begins = moments[number - 1], moments[number]
+        if reference is None or begins > reference or moments[-1] - begins >= _CONFIRMED:
+            continue
+        recent = [
+            later - earlier
+            for place, (earlier, later) in enumerate(pairwise(moments[:number]))
+            if place >= number - 1 - _USUAL_COUNT or before - later <= _USUAL_TIME
+        ]
+        if begins - before > _UNUSUAL * max(recent):
+            return (
+                f"the backup of {to_time(begins)} was begun {_words(begins - before)} after the one before it, and "
+                f"those before were at most {_words(max(recent))} apart, so the clock may be ahead; it is believed "
+                "when the backups go on for a day"
+            )
+    return ""
+
+
 def expired(catalog: Catalog, now: datetime, rule: Retention) -> list[tuple[str, str]]:
     """Name and reason of those that may go, the newest first: increments before what they hang on."""
     return [(one.name, one.reason) for one in reversed(decide(catalog, now, rule)) if one.expires]
+
+
+def _past(backups: Iterable[Backup], now: datetime) -> list[Backup]:
+    """Those that were begun before now, in the order of that."""
+    return sorted((one for one in backups if one.began <= now), key=lambda one: (one.began, one.name))
 
 
 def _recent(good: Sequence[Backup], past: Sequence[Backup], reference: datetime, rule: Retention) -> Iterator[_Kept]:
@@ -93,7 +132,7 @@ def _first_of_each(past: Iterable[Backup], length: int) -> Iterable[Backup]:
     """The first full backup of every so many days, or the first increment where there is no full one."""
     found: dict[int, Backup] = {}
     for one in past:
-        span = one.manifest.started.toordinal() // length
+        span = one.began.toordinal() // length
         if span not in found or (one.manifest.kind == "full" and found[span].manifest.kind != "full"):
             found[span] = one
     return found.values()
@@ -135,7 +174,12 @@ def _roots(catalog: Catalog) -> dict[str, str]:
 
 
 def _age(one: Backup, reference: datetime) -> timedelta:
-    return reference - one.manifest.started
+    return reference - one.began
+
+
+def _words(span: timedelta) -> str:
+    hours = span / timedelta(hours=1)
+    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"
 
 
 def _first(kept: Iterable[_Kept]) -> dict[str, str]:

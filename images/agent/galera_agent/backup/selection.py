@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from ..chain import LATEST, NONE, Refused
 from .binlog_events import parse_gtid
-from .catalog import Backup, Catalog, ChainError
+from .catalog import CLOCK_STEP, Backup, Catalog, ChainError
+from .manifest import parse_name
 from .recovery import Target
 
 Chosen = Sequence[Backup]
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def candidates(
@@ -42,12 +45,36 @@ def history(catalogs: Iterable[Catalog], name: str) -> str:
     return next((one.by_name[name].manifest.uuid for one in catalogs if name in one.by_name), "")
 
 
-def _order(catalogs: Sequence[Catalog], names: Iterable[str]) -> Callable[[str], tuple[bool, str]]:
+def _order(catalogs: Sequence[Catalog], names: Iterable[str]) -> Callable[[str], tuple[bool, datetime, str]]:
     """The key by which names are sorted. Of what cannot be read the history is unknown: it may be the present one."""
     now = present(catalogs)
     histories = {name: history(catalogs, name) for name in names}
     some = now in histories.values()
-    return lambda name: (some and histories[name] in (now, ""), name)
+    moments = _moments(catalogs)
+
+    def key(name: str) -> tuple[bool, datetime, str]:
+        named = parse_name(name)
+        return some and histories[name] in (now, ""), moments.get(name) or (named[0] if named else _NEVER), name
+
+    return key
+
+
+def _moments(catalogs: Sequence[Catalog]) -> dict[str, datetime]:
+    """When backups were begun, by the clock that is least ahead.
+
+    What no clock can tell, since it lies in the future, comes right after the last one that its history had before it.
+    """
+    known: dict[str, Backup] = {}
+    for one in (one for catalog in catalogs for one in catalog.backups):
+        known[one.name] = min(known.get(one.name, one), one, key=lambda one: one.began)
+    latest = max((one.read for one in catalogs if one.read is not None), default=None)
+    right = [one for one in known.values() if latest is None or one.began <= latest + CLOCK_STEP]
+    found = {one.name: one.began for one in right}
+    for one in (one for one in known.values() if one.name not in found):
+        mine = [other for other in right if other.manifest.uuid == one.manifest.uuid]
+        before = [other.began for other in mine if other.manifest.seqno <= one.manifest.seqno]
+        found[one.name] = max(before, default=_NEVER)
+    return found
 
 
 def _chain(catalog: Catalog, name: str) -> Chosen | str:
