@@ -133,6 +133,32 @@ def test_both_targets_get_it_and_one_may_fail(bench: Bench, monkeypatch: pytest.
         bench.run(stores=[full])
 
 
+def test_a_target_that_cannot_be_claimed_or_cleaned_does_not_hold_up_the_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(VolumeStore):
+        def get(self, key: str) -> bytes:
+            raise StoreError(f"{self.label} is not reachable")
+
+    gone = Gone(Path(bench.stores[1].label.removeprefix("volume ")))
+    for order in ([gone, bench.stores[0]], [bench.stores[0], gone]):
+        result = bench.run(stores=order)
+        assert result.failures == {gone.label: f"{gone.label} is not reachable"}
+    assert len(bench.names(0)) == 2
+    with pytest.raises(StoreError, match="is not reachable"):
+        bench.run(stores=[gone])
+
+    class Unclean(VolumeStore):
+        def clean(self, older_than: timedelta, now: datetime) -> list[str]:
+            raise StoreError(f"{self.label} cannot be cleaned")
+
+    unclean = Unclean(Path(bench.stores[1].label.removeprefix("volume ")))
+    assert bench.run(stores=[unclean, bench.stores[0]]).failures == {
+        unclean.label: f"{unclean.label} cannot be cleaned"
+    }
+    assert len(bench.names(0)) == 3
+
+
 @pytest.mark.parametrize(
     ("end", "error", "text"),
     [

@@ -168,6 +168,22 @@ def test_failures_are_counted_told_and_tried_again_later(bench: Bench) -> None:
     assert bench.words[-1] == ("tick",)
 
 
+def test_a_backup_that_a_target_did_not_take_is_tried_again_with_patience(bench: Bench) -> None:
+    """What is due for that target would else be taken again at once, into the other one as well."""
+    bench.rounds(1)
+    for number in (1, 2):
+        bench.started[-1].ends("succeeded", backup="b1", not_in=["s3://b/n"])
+        bench.rounds(3)
+        assert bench.words[-1][:3] == ("tick", "--failures", str(number))
+        # it waits
+        bench.started[-1].ends("nothing", next=later(seconds=30))
+        bench.rounds(40)
+        assert bench.words[-1][:3] == ("tick", "--failures", str(number))
+    bench.started[-1].ends("succeeded", backup="b1", not_in=[])
+    bench.rounds(3)
+    assert bench.words[-1] == ("tick",)
+
+
 def test_what_runs_is_shown(bench: Bench) -> None:
     bench.rounds()
     bench.started[0].last = {"type": "begin", "command": "tick", "kind": "full"}

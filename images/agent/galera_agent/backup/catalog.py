@@ -213,8 +213,11 @@ def check_owner(store: Store, mine: Owner) -> None:
         )
 
 
-def claim(store: Store, mine: Owner) -> None:
-    """Take an empty store for this cluster. Raises OwnerError where it is another's, or holds things of nobody."""
+def may_claim(store: Store, mine: Owner) -> bool:
+    """Whether a store is this cluster's already; False where it is empty. Writes nothing.
+
+    Raises OwnerError where it is another's, or holds things of nobody.
+    """
     try:
         store.get(OWNER)
     except MissingError:
@@ -224,8 +227,16 @@ def claim(store: Store, mine: Owner) -> None:
                 f"{store.label} holds {', '.join(orphans)} and no {OWNER}: whose they are is unknown; "
                 f"bring {OWNER} back, or name an empty volume or prefix"
             ) from None
-        store.create(OWNER, mine.to_json())
+        return False
     check_owner(store, mine)
+    return True
+
+
+def claim(store: Store, mine: Owner) -> None:
+    """Take an empty store for this cluster. Raises OwnerError where it is another's, or holds things of nobody."""
+    if not may_claim(store, mine):
+        store.create(OWNER, mine.to_json())
+        check_owner(store, mine)
 
 
 def adopt(store: Store, mine: Owner) -> str:

@@ -28,7 +28,7 @@ from ..offline import StepError, tool_version
 from ..settings import SettingsError
 from . import base, binlog, catalog, cleanup, fill, plan, retention, runner, server, settings, streams, summary, verify
 from .binlog_events import BinlogError
-from .catalog import Catalog, ChainError, Owner
+from .catalog import Catalog, ChainError, Owner, OwnerError
 from .document import to_time
 from .pipe import Limit, StreamError
 from .settings import Retention, Settings
@@ -107,6 +107,14 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     if not catalogs:
         raise StoreError("; ".join(errors.values()))
     usable = [store for store in stores if store.label not in errors]
+    refused: set[str] = set()
+    if facts.uuid is not None:
+        ours, why = _ours(usable, Owner(found.cluster, found.namespace, facts.uuid, now), catalog.may_claim)
+        # Where none is ours the backup is tried, so that it fails when it is due, and after pauses.
+        if ours:
+            usable, refused = ours, {label for label, error in why.items() if isinstance(error, OwnerError)}
+            errors |= {label: str(error) for label, error in why.items()}
+            catalogs = [one for one in catalogs if one.store not in why]
     node_facts = _node_facts(found, node, facts, lsn)
     if arguments.kind is not None:
         due: plan.Due = plan.on_demand(arguments.kind, now, catalogs, found, node_facts)
@@ -120,19 +128,20 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     _print({"type": "begin", "command": "tick", "kind": kind, "reason": due.reason})
     began = time.monotonic()
     result = runner.run(found, usable, node, facts, parent, Limit(found.deadline_seconds), _say, catalogs=catalogs)
-    errors |= result.failures
     owner = Owner(found.cluster, found.namespace, result.manifest.uuid, now)
     problems_there, catalogs = _let_expire(found, usable, owner)
-    errors |= problems_there
+    errors |= {**problems_there, **result.failures}
     size, seconds = result.manifest.size / 2**20, time.monotonic() - began
     message = f"{result.manifest.name} ({due.reason}): {size:.1f} MiB in {seconds:.0f} s"
     if problems := [*errors.values(), *([result.parent_of_none] if result.parent_of_none else [])]:
         message += f"; but {'; '.join(problems)}"
-    rest, unread = _read([store for store in stores if store.label not in {one.store for one in catalogs}])
-    document = _describe(stores, [*catalogs, *rest], unread)
+    known = refused | {one.store for one in catalogs}
+    rest, unread = _read([store for store in stores if store.label not in known])
+    document = _describe(stores, [*catalogs, *rest], errors | unread)
     return {
-        "state": "succeeded",
+        "state": "failed" if refused else "succeeded",
         "backup": result.manifest.name,
+        "not_in": sorted(result.failures),
         "problems": problems,
         "message": message,
         "catalog": document,
@@ -150,9 +159,11 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         if facts.uuid is None:
             raise binlog.ArchiveError("the server is in no cluster")
         owner = Owner(found.cluster, found.namespace, facts.uuid, datetime.now(UTC))
-        for store in stores:
-            catalog.claim(store, owner)
-        outcomes = binlog.archive(query, node, stores, found, Path(scratch), limit)
+        ours, why = _ours(stores, owner, catalog.claim)
+        outcomes: dict[str, binlog.Outcome | str] = {label: str(error) for label, error in why.items()}
+        if ours:
+            outcomes |= binlog.archive(query, node, ours, found, Path(scratch), limit)
+    refused = any(isinstance(error, OwnerError) for error in why.values())
     problems = [f"{label}: {one}" for label, one in outcomes.items() if isinstance(one, str)]
     done = {label: one for label, one in outcomes.items() if isinstance(one, binlog.Outcome)}
     gaps = [
@@ -162,7 +173,7 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     ]
     count, size = sum(one.segments for one in done.values()), sum(one.size for one in done.values())
     return {
-        "state": "succeeded" if done else "failed",
+        "state": "succeeded" if done and not refused else "failed",
         "message": "; ".join([*problems, *gaps]) or f"archived {count} segments, {size} bytes",
         "problems": [*problems, *gaps],
         "gaps": gaps,
@@ -191,8 +202,14 @@ def _expire(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
 def _adopt(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     found = settings.load()
     owner = Owner(found.cluster, found.namespace, arguments.uuid, datetime.now(UTC))
-    done = [f"{store.label}: {catalog.adopt(store, owner)}" for store in open_stores(found)]
-    return {"state": "succeeded", "message": "; ".join(done)}
+    done, failed = [], False
+    for store in open_stores(found):
+        try:
+            done.append(f"{store.label}: {catalog.adopt(store, owner)}")
+        except StoreError as error:
+            failed = True
+            done.append(str(error))
+    return {"state": "failed" if failed else "succeeded", "message": "; ".join(done)}
 
 
 def _fill(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
@@ -304,6 +321,21 @@ def _read(stores: Sequence[Store]) -> tuple[list[Catalog], dict[str, str]]:
         except StoreError as error:
             errors[store.label] = str(error)
     return catalogs, errors
+
+
+def _ours(
+    stores: Sequence[Store], owner: Owner, ask: Callable[[Store, Owner], object]
+) -> tuple[list[Store], dict[str, StoreError]]:
+    """The targets that are this cluster's, and why others are not, by label. ask: catalog.claim, or may_claim."""
+    ours: list[Store] = []
+    why: dict[str, StoreError] = {}
+    for store in stores:
+        try:
+            ask(store, owner)
+            ours.append(store)
+        except StoreError as error:
+            why[store.label] = error
+    return ours, why
 
 
 def _describe(stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str]) -> Report:

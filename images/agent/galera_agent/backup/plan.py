@@ -41,7 +41,10 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class LastAttempt:
-    """When the last backup was begun that did not succeed, and how many in a row did not; (None, 0) where it did."""
+    """When the last backup ended that did not succeed in all targets, and how many in a row did not.
+
+    (None, 0) where the last one did.
+    """
 
     failed_at: datetime | None = None
     failures: int = 0

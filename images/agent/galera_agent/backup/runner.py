@@ -89,9 +89,16 @@ def run(
     kind: Kind = "full" if parent is None else "incremental"
     name = backup_name(started, kind)
     owner = Owner(settings.cluster, settings.namespace, _known(facts), started)
+    failures: dict[str, str] = {}
     for store in stores:
-        catalog.claim(store, owner)
-        clean(store, owner, now(), say, catalogs)
+        try:
+            catalog.claim(store, owner)
+            clean(store, owner, now(), say, catalogs)
+        except StoreError as error:
+            failures[store.label] = str(error)
+    ready = [store for store in stores if store.label not in failures]
+    if not ready:
+        raise StoreError("; ".join(failures.values()))
     base = memory.open_base(node.datadir, node.pod)
     if parent is not None and parent.name not in base.backups:
         raise BackupError(f"no increment on {parent.name}: this data directory is not the one it was taken from")
@@ -102,7 +109,7 @@ def run(
         lsn_dir.mkdir()
         stage = source(node.socket, node.datadir, lsn_dir, None if parent is None else parent.lsn_to)
         key = object_key(name, "backup.xb" + (programs.ENCRYPTED if settings.recipients else programs.SUFFIX))
-        sent, points, there, failures = _stream(settings, stores, stage, key, lsn_dir, limit, scratch)
+        sent, points, there, failed = _stream(settings, ready, stage, key, lsn_dir, limit, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     manifest = Manifest(
@@ -131,6 +138,7 @@ def run(
         binlog=points.binlog,
     )
     _check(manifest, parent, facts)
+    failures |= failed
     for store in there:
         try:
             store.put(manifest.key, manifest.to_json())

@@ -203,9 +203,11 @@ class Scheduler:
             )
             last = {"command": work.words[0], "state": state, "message": message, "time": _now()}
             progress.document["last"] = {**last, "backup": result.get("backup")}
-        if tick and self._request is None:
-            progress.failures = progress.failures + 1 if state == "failed" else 0
-            progress.failed_at = time.time() if state == "failed" else None
+        if tick and state == "succeeded" and not result.get("not_in"):
+            progress.failures, progress.failed_at = 0, None
+        elif tick and state != "nothing" and self._request is None:
+            # Also one that a target did not take: what is due for that one is not tried again at once.
+            progress.failures, progress.failed_at = progress.failures + 1, time.time()
         if result.get("catalog"):
             progress.document["catalog"] = result["catalog"]
         progress.next_tick = now + _pause(result)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commands of the child processes, with two targets of which one does not do its part."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backup_samples import OTHER_UUID, OWNER, UUID, full, put_backup, settings_json
+from galera_agent.backup import binlog, catalog, commands, plan
+from galera_agent.backup import settings as backup_settings
+from galera_agent.backup.manifest import Manifest
+from galera_agent.backup.runner import Result
+from galera_agent.backup.server import Facts
+from galera_agent.backup.store import Store, StoreError
+from galera_agent.backup.volume_store import VolumeStore
+
+SETTINGS = backup_settings.from_json(settings_json())
+NODE = binlog.Node("n-galera-2", UUID, 1, 50, "11.8.6-MariaDB", Path("/binlog"))
+DONE = binlog.Outcome(50, 2, 100, None)
+
+
+class Unreachable(VolumeStore):
+    """A target whose server does not answer when it is asked whose it is."""
+
+    def get(self, key: str) -> bytes:
+        raise StoreError(f"{self.label} does not answer")
+
+
+class Bench:
+    """Two targets of a cluster; what is asked of the server and of MariaDB's programs is answered here."""
+
+    def __init__(self, path: Path) -> None:
+        for name in ("one", "two"):
+            (path / name).mkdir()
+        self.path = path
+        self.stores: list[Store] = [VolumeStore(path / name, mount_required=False) for name in ("one", "two")]
+        for store in self.stores:
+            store.create("owner.json", OWNER.to_json())
+        self.facts = Facts(UUID, None, 3, "11.8.6-MariaDB-log")
+        self.archived: list[str] = []
+        self.failures: dict[str, str] = {}
+        self.planned: list[list[str]] = []
+
+    def hold(self, *numbers: int, hours: float = 1, **changes: Any) -> Manifest:
+        """A full backup in these targets, some hours old."""
+        found = full(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=hours), **changes)
+        for number in numbers:
+            put_backup(self.stores[number], found)
+        return found
+
+    def archive(self, query: object, node: object, stores: Sequence[Store], *_: object) -> dict[str, Any]:
+        self.archived = [one.label for one in stores]
+        return dict.fromkeys(self.archived, DONE)
+
+    def run(self, settings: object, stores: Sequence[Store], *_: object, **__: object) -> Result:
+        started = datetime.now(UTC).replace(microsecond=0)
+        manifest = replace(full(started), finished=started)
+        for store in stores:
+            catalog.claim(store, OWNER)
+            if store.label not in self.failures:
+                put_backup(store, manifest)
+        return Result(manifest, dict(self.failures))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    found = Bench(tmp_path)
+
+    @contextmanager
+    def connection(*_: object) -> Iterator[Callable[[str], Any]]:
+        yield lambda statement: [("Innodb_lsn_current", "5000")]
+
+    due = plan.due
+
+    def planned(now: datetime, catalogs: Sequence[catalog.Catalog], *rest: Any) -> plan.Due:
+        found.planned.append([one.store for one in catalogs])
+        return due(now, catalogs, *rest)
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "ibdata1").write_text("")
+    monkeypatch.setattr(commands.settings, "load", lambda: replace(SETTINGS, incremental_interval_seconds=None))
+    agent = argparse.Namespace(pod="n-galera-2", socket=tmp_path / "socket", datadir=tmp_path / "data")
+    monkeypatch.setattr(commands.agent_settings, "from_env", lambda env: agent)
+    monkeypatch.setattr(commands, "open_stores", lambda settings: found.stores)
+    monkeypatch.setattr(commands, "_step_back", lambda: None)
+    monkeypatch.setattr(commands.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(commands.server, "connection", connection)
+    monkeypatch.setattr(commands.server, "facts", lambda query: found.facts)
+    monkeypatch.setattr(commands.binlog, "inspect", lambda query, pod: NODE)
+    monkeypatch.setattr(commands.binlog, "archive", found.archive)
+    monkeypatch.setattr(commands.runner, "run", found.run)
+    monkeypatch.setattr(commands.plan, "due", planned)
+    return found
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    """The exit code, and what the command said last."""
+    parser = argparse.ArgumentParser()
+    commands.add_arguments(parser)
+    code = commands.command(parser.parse_args(words), {})
+    return code, json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+# --- archive ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("down", [0, 1])
+def test_the_archive_goes_on_into_the_target_that_is_there(
+    bench: Bench, down: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.stores[down] = gone = Unreachable(bench.path / ("one", "two")[down])
+    code, said = call(capsys, "archive")
+    assert bench.archived == [bench.stores[1 - down].label]
+    assert (code, said["state"], said["segments"], said["last"]) == (0, "succeeded", 2, 50)
+    assert said["problems"] == [f"{gone.label}: {gone.label} does not answer"]
+
+
+def test_an_archive_that_no_target_takes_has_failed(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.stores = [Unreachable(bench.path / "one"), Unreachable(bench.path / "two")]
+    code, said = call(capsys, "archive")
+    assert (code, said["state"], len(said["problems"]), bench.archived) == (1, "failed", 2, [])
+
+
+def test_the_archive_of_a_foreign_target_is_refused_and_the_other_goes_on(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.stores[0].put("owner.json", replace(OWNER, cluster="other").to_json())
+    code, said = call(capsys, "archive")
+    assert bench.archived == [bench.stores[1].label]
+    assert (code, said["state"]) == (1, "failed")
+    assert "holds the backups of cluster other" in said["message"]
+
+
+# --- tick -------------------------------------------------------------------------------------------------------------
+def test_a_backup_that_one_target_did_not_take_is_made_and_told(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.failures = {bench.stores[1].label: "it is full"}
+    code, said = call(capsys, "tick")
+    assert (code, said["state"], said["not_in"]) == (0, "succeeded", [bench.stores[1].label])
+    assert said["message"].endswith("; but it is full")
+    assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [1, 0]
+
+
+def test_a_foreign_target_is_refused_and_the_backup_made_in_the_other(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.stores[0].put("owner.json", replace(OWNER, uuid=OTHER_UUID).to_json())
+    code, said = call(capsys, "tick")
+    assert (code, said["state"], said["backup"][-4:]) == (1, "failed", "full")
+    assert f"holds the backups of cluster n of namespace ns (uuid {OTHER_UUID})" in said["message"]
+    assert bench.planned == [[bench.stores[1].label]]
+    assert [one["error"] is None for one in said["catalog"]["targets"]] == [False, True]
+    # it is not made again for the sake of the one that must not have it
+    code, said = call(capsys, "tick")
+    assert (code, said["state"]) == (0, "nothing")
+    assert "holds the backups of" in said["problems"][0]
+
+
+def test_where_all_targets_are_foreign_what_is_due_fails_with_patience(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for store in bench.stores:
+        store.put("owner.json", replace(OWNER, uuid=OTHER_UUID).to_json())
+    code, said = call(capsys, "tick")
+    assert (code, said["state"]) == (1, "failed")
+    assert "holds the backups of" in said["message"]
+    assert bench.planned == [[one.label for one in bench.stores]]
+    code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp()))
+    assert (code, said["message"]) == (0, "the last 1 failed; it is tried again later")
+
+
+# --- adopt ------------------------------------------------------------------------------------------------------------
+def test_each_target_that_can_be_is_told_of_a_restore(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    there = bench.stores[1]
+    bench.stores[0] = Unreachable(bench.path / "one")
+    code, said = call(capsys, "adopt", "--uuid", OTHER_UUID)
+    assert (code, said["state"]) == (1, "failed")
+    assert "does not answer" in said["message"]
+    found = catalog.read(there).owner
+    assert found is not None
+    assert found.uuid == OTHER_UUID
+    bench.stores[0] = VolumeStore(bench.path / "one")
+    assert call(capsys, "adopt", "--uuid", OTHER_UUID)[0] == 0
