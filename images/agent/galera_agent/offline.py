@@ -139,7 +139,7 @@ class Tools:
             self._answer(process, server, log)
             yield socket
             server.close()
-            server.shut_down()
+            _shut_down(process, server)
             self._await(process, "stops the server", lambda: "")
         finally:
             server.close()
@@ -218,6 +218,17 @@ class Tools:
                 self._say(f"{step}: {time.monotonic() - began:.0f} s{more()}")
             else:
                 return
+
+
+def _shut_down(process: subprocess.Popen[bytes], server: Server) -> None:
+    """Tell a server to stop; one that has died meanwhile is found by its exit code. Raises StepError."""
+    try:
+        server.shut_down()
+    except (OSError, ValueError, pymysql.MySQLError) as error:
+        try:
+            process.wait(BEAT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise StepError(f"mariadbd cannot be told to stop: {error}") from None
 
 
 def tool_version() -> str:

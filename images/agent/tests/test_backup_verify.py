@@ -3,20 +3,28 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import subprocess
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 from backup_samples import at, full, put_backup, verification
 from galera_agent import offline
-from galera_agent.backup import catalog, verify
+from galera_agent.backup import catalog, commands, verify
 from galera_agent.backup.manifest import verification_key
+from galera_agent.backup.pipe import StreamError
 from galera_agent.backup.server import ServerError
-from galera_agent.backup.verify import Tables, check_tables
+from galera_agent.backup.store import StoreError
+from galera_agent.backup.stream import CorruptError
+from galera_agent.backup.verify import NoVerdictError, Tables, check_tables
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
+from stream_samples import install
 
 OK = [("shop.a", "check", "status", "OK")]
 
@@ -81,6 +89,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VolumeStore:
     found = VolumeStore(tmp_path / "store")
     put_backup(found, full(at("2026-11-20 01:00")))
     put_backup(found, full(at("2026-11-21 01:00")))
+    install(tmp_path / "bin", monkeypatch)
     monkeypatch.setattr(offline, "tool_version", lambda: "based on MariaDB server 11.8.6-MariaDB")
     return found
 
@@ -96,6 +105,124 @@ def test_a_stream_that_cannot_be_unpacked_is_a_failed_verification(store: Volume
     found = catalog.read(store)
     assert [one.verified for one in found.backups] == [None, False]
     assert not list((tmp_path / "work").iterdir())
+
+
+class Ends:
+    """A chain whose restore ends with an error."""
+
+    error: Exception
+
+    def __init__(self, *_: Any) -> None: ...
+    def check(self, version: str) -> None: ...
+    def build(self, fresh: Path, work: Path, tools: Any) -> dict[str, str]:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CorruptError("backups/x has the SHA-256 00, its manifest says 11"),
+        StreamError("zstd ended with 1: Data corruption detected"),
+        offline.StepError("mariadb-backup --prepare did not complete: [ERROR] InnoDB: Page checksum mismatch"),
+        offline.StepError("mariadbd ended with -6: InnoDB: Assertion failure"),
+    ],
+)
+def test_what_the_backup_itself_causes_is_a_verdict(
+    store: VolumeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(Ends, "error", error, raising=False)
+    monkeypatch.setattr(verify, "Streams", Ends)
+    assert (run(store, tmp_path).state, run(store, tmp_path).message) == ("failed", str(error))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreError("s3://b/n does not give x: the connection to S3 broke, also after retries"),
+        StreamError('mbstream ended with 1: mbstream: error writing file (Errcode: 28 "No space left on device")'),
+        StreamError("zstd did not end within its deadline of 60 s"),
+        StreamError("mbstream cannot be started: No such file or directory"),
+        StreamError("mbstream ended with -9: "),
+        offline.StepError("mariadb-backup ended with 1: InnoDB: Operating system error number 28 in a file operation"),
+        offline.StepError("mariadb-backup ended with -9: "),
+        OSError(28, "No space left on device"),
+        ServerError("mariadbd cannot be reached"),
+        Refused("there is no key /etc/galera/secret/age-identity"),
+    ],
+)
+def test_what_something_else_causes_is_none(
+    store: VolumeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A good backup stays good, and what an earlier trial said of it stays, too."""
+    newest = full(at("2026-11-21 01:00"))
+    before = verification(newest).to_json()
+    store.put(verification_key(newest.name), before)
+    monkeypatch.setattr(Ends, "error", error, raising=False)
+    monkeypatch.setattr(verify, "Streams", Ends)
+    with pytest.raises(NoVerdictError) as told:
+        run(store, tmp_path)
+    assert str(told.value) == f"{newest.name} was not verified, and keeps what was said of it: {error}"
+    assert store.get(verification_key(newest.name)) == before
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_a_volume_without_room_is_the_cause_whatever_is_said(
+    store: VolumeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ends, "error", StreamError("mbstream ended with 1: "), raising=False)
+    monkeypatch.setattr(verify, "Streams", Ends)
+    monkeypatch.setattr(verify.shutil, "disk_usage", lambda path: argparse.Namespace(free=(64 << 20) - 1))
+    with pytest.raises(NoVerdictError):
+        run(store, tmp_path)
+    # but bytes that are not those of the manifest are that on any volume
+    monkeypatch.setattr(Ends, "error", CorruptError("x has 5 bytes, its manifest says 6"))
+    assert run(store, tmp_path, "20261120T010000Z-full").state == "failed"
+    monkeypatch.setattr(Ends, "error", StreamError("mbstream ended with 1: "))
+    monkeypatch.setattr(verify.shutil, "disk_usage", lambda path: argparse.Namespace(free=64 << 20))
+    assert run(store, tmp_path).state == "failed"
+
+
+def test_a_trial_without_a_verdict_is_a_failed_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(*_: Any) -> None:
+        raise NoVerdictError("b1 was not verified")
+
+    monkeypatch.setattr(verify, "verify", ends)
+    monkeypatch.setattr(commands, "_step_back", lambda: None)
+    monkeypatch.setattr(commands.signal, "signal", lambda *_: None)
+    arguments = argparse.Namespace(backup_command="verify", name="latest", work=tmp_path)
+    assert commands.command(arguments, {}) == 1
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (said["state"], said["message"]) == ("failed", "b1 was not verified")
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_a_server_that_died_is_found_by_its_exit_code(alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def shut_down(self) -> None:
+            raise pymysql.OperationalError(2013, "Lost connection")
+
+    monkeypatch.setattr(offline, "BEAT_SECONDS", 0.1 if alive else 30)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            if alive:
+                with pytest.raises(offline.StepError, match="mariadbd cannot be told to stop"):
+                    offline._shut_down(process, Gone())  # type: ignore[arg-type]
+            else:
+                process.kill()
+                offline._shut_down(process, Gone())  # type: ignore[arg-type]
+                assert process.returncode == -9
+        finally:
+            process.kill()
+
+
+def test_a_target_that_is_down_is_left_out(store: VolumeStore, tmp_path: Path) -> None:
+    work, key = tmp_path / "work", tmp_path / "key"
+    down = VolumeStore(tmp_path / "not-there")
+    assert verify.verify([down, store], "latest", work, key, lambda _: None).name == "20261121T010000Z-full"
+    with pytest.raises(StoreError, match="not-there"):
+        verify.verify([down], "latest", work, key, lambda _: None)
 
 
 def test_the_result_lies_beside_the_manifest(

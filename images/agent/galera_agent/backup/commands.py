@@ -46,6 +46,7 @@ _KNOWN = (
     ChainError,
     Refused,
     StepError,
+    verify.NoVerdictError,
     OSError,
 )
 Report = dict[str, Any]

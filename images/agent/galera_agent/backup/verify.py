@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The trial restore of a backup: into a server that is thrown away, where each table is checked, counted and summed."""
+"""The trial restore of a backup: into a server that is thrown away, where each table is checked, counted and summed.
+
+A verdict is only what was found out of the backup itself. Whatever else ends a trial (the target, the volume, the key,
+the image) leaves what was said of the backup before.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,6 +22,7 @@ from .binlog import Query
 from .manifest import Verification, verification_key
 from .pipe import StreamError
 from .store import Store, StoreError
+from .stream import CorruptError
 from .streams import Streams
 
 # Of so many tables, the largest first, a checksum is made: that reads every row through the storage engine.
@@ -24,7 +30,19 @@ CHECKSUMS = 20
 _TABLES = """SELECT table_schema, table_name FROM information_schema.tables
  WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('information_schema', 'performance_schema', 'sys')
  ORDER BY data_length DESC, table_schema, table_name"""
+# Words of programs that ran out of what this place should give them, or that somebody ended
+_SURROUNDINGS = re.compile(
+    r"(Errcode:|errno:|error number) (5|12|24|28|30|122)\b|No space left|[Dd]isk (is )?full|[Dd]isk quota"
+    r"|Cannot allocate memory|[Oo]ut of memory|Too many open files|Read-only file system|Input/output error"
+    r"|Permission denied|cannot be started|within its deadline|was cancelled|ended with -(1|2|9|15)\b"
+)
+# With less than that free, in bytes, the volume is the cause whatever the words are.
+_FULL = 64 * 2**20
 _UNCHECKED = "The storage engine for the table doesn't support check"
+
+
+class NoVerdictError(Exception):
+    """The trial did not come to its end, which says nothing of the backup; the text names both."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +64,10 @@ def verify(
 ) -> Verification:
     """Restore a backup (`latest`, or its name) below work, check it and put the result beside its manifest.
 
-    Raises Refused where no such backup is there, StoreError where no target can be read or take the result.
+    Raises Refused where no such backup is there, StoreError where no target can be read or take the result,
+    NoVerdictError where something else than the backup ended the trial: then nothing is put beside it.
     """
-    catalogs = [(store, catalog.read(store)) for store in stores]
+    catalogs = _read(stores, say)
     chosen = _chosen([one for _, one in catalogs], name)
     store = next(store for store, _ in catalogs if store.label == chosen[-1].store)
     manifest = chosen[-1].manifest
@@ -57,6 +76,8 @@ def verify(
     try:
         found, problem = _try(Streams(store, chosen, [], None, identity, say), place, say), ""
     except (Refused, StoreError, StreamError, offline.StepError, server.ServerError, OSError) as error:
+        if not _of_the_backup(error, place):
+            raise NoVerdictError(f"{manifest.name} was not verified, and keeps what was said of it: {error}") from error
         found, problem = Tables(0, 0, ()), str(error)
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -106,6 +127,30 @@ def _try(source: Streams, place: Path, say: Callable[[str], None]) -> Tables:
         with tools.serving(data, options) as socket, server.connection(socket, timeout=None) as query:
             say("checks the tables")
             return check_tables(query)
+
+
+def _of_the_backup(error: Exception, place: Path) -> bool:
+    """Whether the backup is the cause: it has other bytes than its manifest says, or no data can be made of them."""
+    if isinstance(error, CorruptError):
+        return True
+    if not isinstance(error, StreamError | offline.StepError):
+        return False
+    free = min(shutil.disk_usage(one).free for one in (place, tempfile.gettempdir()))
+    return _SURROUNDINGS.search(str(error)) is None and free >= _FULL
+
+
+def _read(stores: Sequence[Store], say: Callable[[str], None]) -> list[tuple[Store, catalog.Catalog]]:
+    """The targets that can be read, with what they hold. Raises StoreError where none can."""
+    found, problems = [], []
+    for store in stores:
+        try:
+            found.append((store, catalog.read(store)))
+        except StoreError as error:
+            problems.append(str(error))
+            say(f"leaves out a target: {error}")
+    if not found:
+        raise StoreError("; ".join(problems))
+    return found
 
 
 def _chosen(catalogs: Sequence[catalog.Catalog], name: str) -> selection.Chosen:
