@@ -12,6 +12,7 @@ from typing import Any
 
 from galera_agent.backup.catalog import Backup, Catalog, Owner
 from galera_agent.backup.manifest import BinlogPosition, Manifest, StoredObject, Verification, backup_name, object_key
+from galera_agent.backup.segment import Segment, stem
 from galera_agent.backup.store import Store
 
 UUID = "b92a5059-e57e-11f1-93a7-c7172da62f24"
@@ -137,6 +138,30 @@ def catalog(
         Backup(one, verification(one, states[one.name]) if one.name in states else None, store) for one in manifests
     )
     return Catalog(store, tuple(sorted(backups, key=lambda one: one.name)), owner=OWNER)
+
+
+def put_segment(store: Store, manifest: Manifest, first: int, last: int, closed: datetime) -> Segment:
+    """Write the sequences of domain 1 that were logged in the history of a backup, in a log that was closed then."""
+    key = stem(manifest.uuid, first, last, closed, "n-galera-2", "binlog.000001")
+    document = Segment(
+        uuid=manifest.uuid,
+        domain=1,
+        first=first,
+        last=last,
+        earliest=closed - timedelta(minutes=9),
+        latest=closed - timedelta(minutes=1),
+        closed=closed,
+        pod="n-galera-2",
+        file="binlog.000001",
+        server_version="11.8.6",
+        data_bytes=100,
+        encryption=None,
+        recipients=(),
+        object=StoredObject(f"{key}.zst", 1, "0" * 64),
+    )
+    store.put(document.object.key, b"x")
+    store.put(document.key, document.to_json())
+    return document
 
 
 def put_backup(store: Store, manifest: Manifest) -> None:

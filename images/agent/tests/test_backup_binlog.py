@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backup_samples import OTHER_UUID, UUID, settings_json
+from backup_samples import OTHER_UUID, UUID, at, catalog, full, put_segment, settings_json
 from binlog_samples import ENCRYPTION, GTID, binlog, event, transaction, write
 from galera_agent.backup import binlog as archiver
 from galera_agent.backup import binlog_events, programs, segment
@@ -314,3 +314,31 @@ def test_node(server: Server) -> None:
     server.commit(2)
     found = archiver.inspect(server, "n-galera-0")
     assert found == Node("n-galera-0", UUID, 1, 2, "11.8.6-MariaDB-log", server.folder / "binlog")
+
+
+# --- what expires -----------------------------------------------------------------------------------------------------
+def test_segments_go_when_the_oldest_backup_holds_all_of_them(store: VolumeStore) -> None:
+    oldest = full(at("2026-11-21 01:00"), gtid="0-1-90,1-1-25")
+    newer = full(at("2026-11-22 01:00"), gtid="0-1-95,1-1-30")
+    documents = [put_segment(store, oldest, first, first + 9, NOW) for first in (1, 11, 21, 31)]
+    other = put_segment(store, replace(oldest, uuid=OTHER_UUID), 1, 10, NOW)
+    assert archiver.expire(store, catalog([])) == (0, [])
+    another = full(at("2026-11-23 01:00"), gtid="1-1-5", uuid=OTHER_UUID)
+    assert archiver.expire(store, catalog([oldest, newer, another])) == (2, [])
+    left = {one.key for one in store.list("binlogs/")}
+    assert left == {key for one in (*documents[2:], other) for key in (one.key, one.object.key)}
+
+
+@pytest.mark.parametrize("damage", [b"{}", b"", b"another"])
+def test_a_segment_that_cannot_be_read_stays_is_told_and_holds_up_no_other(store: VolumeStore, damage: bytes) -> None:
+    oldest = full(at("2026-11-21 01:00"), gtid="1-1-40")
+    documents = [put_segment(store, oldest, first, first + 9, NOW) for first in (1, 11, 21, 31)]
+    for one in (documents[1], documents[3]):
+        store.put(one.key, documents[0].to_json() if damage == b"another" else damage)
+    count, problems = archiver.expire(store, catalog([oldest]))
+    assert (count, [one.split(",")[0] for one in problems]) == (
+        2,
+        [f"{documents[1].key} cannot be used", f"{documents[3].key} cannot be used"],
+    )
+    left = {one.key for one in store.list("binlogs/")}
+    assert left == {key for one in (documents[1], documents[3]) for key in (one.key, one.object.key)}

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backup_samples import OTHER_UUID, OWNER, UUID, full, put_backup, settings_json
+from backup_samples import OTHER_UUID, OWNER, UUID, full, put_backup, put_segment, settings_json
 from galera_agent.backup import binlog, catalog, commands, plan
 from galera_agent.backup import settings as backup_settings
 from galera_agent.backup.manifest import Manifest
 from galera_agent.backup.runner import Result
+from galera_agent.backup.segment import SegmentError
 from galera_agent.backup.server import Facts
 from galera_agent.backup.store import Store, StoreError
 from galera_agent.backup.volume_store import VolumeStore
@@ -174,6 +175,31 @@ def test_where_all_targets_are_foreign_what_is_due_fails_with_patience(
     assert bench.planned == [[one.label for one in bench.stores]]
     code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp()))
     assert (code, said["message"]) == (0, "the last 1 failed; it is tried again later")
+
+
+def test_a_segment_that_cannot_be_read_is_told_with_the_backup(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = bench.hold(0, hours=48, gtid="1-1-40")
+    broken = put_segment(bench.stores[0], old, 1, 10, datetime.now(UTC))
+    bench.stores[0].put(broken.key, b"{}")
+    code, said = call(capsys, "tick")
+    assert (code, said["state"]) == (0, "succeeded")
+    assert f"{broken.key} cannot be used, so its segment stays" in said["message"]
+    assert bench.stores[0].get(broken.object.key) == b"x"
+
+
+def test_a_segment_that_ends_a_command_is_a_failure_in_words(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ends(*_: object) -> None:
+        raise SegmentError("first is missing")
+
+    monkeypatch.setattr(commands.binlog, "archive", ends)
+    assert call(capsys, "archive")[0] == 1
+    monkeypatch.setattr(commands.binlog, "expire", ends)
+    code, said = call(capsys, "tick")
+    assert (code, said["state"], "expiry failed: first is missing" in said["message"]) == (0, "succeeded", True)
 
 
 # --- adopt ------------------------------------------------------------------------------------------------------------

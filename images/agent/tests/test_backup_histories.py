@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from backup_samples import OTHER_UUID, OWNER, UUID, at, catalog, full, increment, put_backup
+from backup_samples import OTHER_UUID, OWNER, UUID, at, catalog, full, increment, put_backup, put_segment
 from galera_agent import restore
 from galera_agent.backup import catalog as catalogs
-from galera_agent.backup import segment, selection, streams, summary
+from galera_agent.backup import selection, streams, summary
 from galera_agent.backup.catalog import Backup, Catalog
-from galera_agent.backup.manifest import Manifest, StoredObject
+from galera_agent.backup.manifest import Manifest
 from galera_agent.backup.recovery import Target
 from galera_agent.backup.store import Store
 from galera_agent.backup.volume_store import VolumeStore
@@ -118,28 +118,6 @@ def store(tmp_path: Path) -> Store:
     return found
 
 
-def archived(store: Store, manifest: Manifest, closed: datetime, last: int) -> None:
-    """What was logged after a backup up to a sequence, in a log that was closed then."""
-    sequence = int(manifest.gtid.rpartition("-")[2])
-    document = segment.Segment(
-        uuid=manifest.uuid,
-        domain=1,
-        first=sequence + 1,
-        last=last,
-        earliest=manifest.finished,
-        latest=closed - timedelta(minutes=1),
-        closed=closed,
-        pod="n-galera-2",
-        file="binlog.000001",
-        server_version="11.8.6",
-        data_bytes=100,
-        encryption=None,
-        recipients=(),
-        object=StoredObject("k", 1, "0" * 64),
-    )
-    store.put(document.key, document.to_json())
-
-
 def taken(tmp_path: Path, said: list[str], **plan: object) -> list[streams.Streams]:
     wanted = replace(restore.Plan(store=tmp_path, settings=tmp_path / "none"), **plan)  # type: ignore[arg-type]
     return list(streams.sources(wanted, said.append))
@@ -192,8 +170,8 @@ def test_a_named_backup_of_another_history_is_taken_and_told(store: Store, tmp_p
 def test_a_time_belongs_to_the_history_in_which_it_lies(
     store: Store, tmp_path: Path, moment: str, owner: catalogs.Owner, expected: Manifest
 ) -> None:
-    archived(store, FIRST, at("2026-11-21 02:00"), 20)
-    archived(store, SECOND, at("2026-11-21 04:00"), 40)
+    put_segment(store, FIRST, 11, 20, at("2026-11-21 02:00"))
+    put_segment(store, SECOND, 31, 40, at("2026-11-21 04:00"))
     store.put("owner.json", owner.to_json())
     said: list[str] = []
     assert titles(taken(tmp_path, said, target_point=Target(time=at(moment)))) == [expected.name]
@@ -201,13 +179,19 @@ def test_a_time_belongs_to_the_history_in_which_it_lies(
 
 
 def test_only_a_time_leads_into_another_history(store: Store, tmp_path: Path) -> None:
-    archived(store, SECOND, at("2026-11-21 04:00"), 40)
+    put_segment(store, SECOND, 31, 40, at("2026-11-21 04:00"))
     store.put("owner.json", UNDONE.to_json())
     with pytest.raises(Refused, match=f"{FIRST.name} in .*: there is no archive of binary logs of its cluster"):
         taken(tmp_path, [], target_point=Target(sequence=35))
     store.put("owner.json", RESTORED.to_json())
     with pytest.raises(Refused, match="the archive goes on without a hole only to"):
         taken(tmp_path, [], target_point=Target(time=at("2026-11-21 04:30")))
+
+
+def test_an_archive_that_cannot_be_read_is_told(store: Store, tmp_path: Path) -> None:
+    store.put(put_segment(store, SECOND, 31, 40, at("2026-11-21 04:00")).key, b"{}")
+    with pytest.raises(Refused, match=r"no backup ended at the wanted point.*archive of binary logs cannot be read: "):
+        taken(tmp_path, [], target_point=Target(time=at("2026-11-20 00:00")))
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

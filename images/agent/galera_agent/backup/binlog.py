@@ -18,7 +18,7 @@ from .catalog import Catalog
 from .manifest import StoredObject
 from .pipe import Limit
 from .programs import pack
-from .segment import Segment, stem
+from .segment import Segment, SegmentError, stem
 from .settings import Settings
 from .store import Store, StoreError
 from .stream import send
@@ -149,26 +149,35 @@ def missing(tail: int | None, logs: Sequence[Log]) -> tuple[int, int] | None:
     return tail + 1, logs[0].before
 
 
-def expire(store: Store, read: Catalog) -> int:
-    """Delete the segments that no backup needs: all they hold is in the oldest one; returns their number.
+def expire(store: Store, read: Catalog) -> tuple[int, list[str]]:
+    """Delete the segments that no backup needs: all they hold is in the oldest one.
 
-    Without a backup nothing expires. Raises StoreError.
+    Returns their number, and one sentence for each document that cannot be read: its segment stays. Without a backup
+    nothing expires. Raises StoreError.
     """
     count = 0
+    problems: list[str] = []
     for uuid in {one.manifest.uuid for one in read.backups}:
-        spans = segment.spans(store, uuid)
-        if not spans:
-            continue
-        domain = Segment.from_json(store.get(spans[-1].key)).domain
-        held = [
-            binlog_events.sequence_of(one.manifest.gtid, domain) for one in read.backups if one.manifest.uuid == uuid
-        ]
-        for span in (one for one in spans if one.last <= min(held)):
-            document = Segment.from_json(store.get(span.key))
-            store.delete(span.key)
-            store.delete(document.object.key)
-            count += 1
-    return count
+        gtids = [one.manifest.gtid for one in read.backups if one.manifest.uuid == uuid]
+        # By domain: the last sequence that the oldest backup holds
+        held: dict[int, int] = {}
+        for span in segment.spans(store, uuid):
+            if held and span.last > max(held.values()):
+                continue
+            try:
+                document = Segment.from_json(store.get(span.key))
+                if document.key != span.key:
+                    raise SegmentError(f"it is the document of {document.key}")
+            except SegmentError as error:
+                problems.append(f"{span.key} cannot be used, so its segment stays: {error}")
+                continue
+            if document.domain not in held:
+                held[document.domain] = min(binlog_events.sequence_of(one, document.domain) for one in gtids)
+            if span.last <= held[document.domain]:
+                store.delete(span.key)
+                store.delete(document.object.key)
+                count += 1
+    return count, problems
 
 
 def _carry(

@@ -31,6 +31,7 @@ from .binlog_events import BinlogError
 from .catalog import Catalog, ChainError, Owner, OwnerError
 from .document import to_time
 from .pipe import Limit, StreamError
+from .segment import SegmentError
 from .settings import Retention, Settings
 from .store import Store, StoreError, open_stores
 from .terms import Terms
@@ -44,11 +45,14 @@ _KNOWN = (
     binlog.ArchiveError,
     BinlogError,
     ChainError,
+    SegmentError,
     Refused,
     StepError,
     verify.NoVerdictError,
     OSError,
 )
+# So many segments that cannot be used are named; others are most likely the same
+_TOLD = 5
 Report = dict[str, Any]
 
 
@@ -286,10 +290,12 @@ def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple
                 _say(f"nothing expires in {store.label}: {why}")
             outcome = cleanup.prune(store, owner, read, names)
             left.append(catalog.read(store, [read]) if outcome.removed else read)
-            gone = binlog.expire(store, left[-1])
+            gone, unread = binlog.expire(store, left[-1])
+            if unread:
+                errors[store.label] = "; ".join(unread[:_TOLD])
             if outcome.removed or gone:
                 _say(f"expired in {store.label}: {', '.join(outcome.removed) or 'no backup'}, {gone} segments")
-        except StoreError as error:
+        except (StoreError, SegmentError) as error:
             errors[store.label] = f"expiry failed: {error}"
     return errors, left
 

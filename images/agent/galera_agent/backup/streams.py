@@ -286,8 +286,11 @@ def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catal
         return text
     words = []
     for store, read in stores:
-        found, domain = known_intervals(store, read)
-        words.append(f"{store.label}: {recovery.nearest(found, target, domain)}")
+        try:
+            found, domain = known_intervals(store, read)
+            words.append(f"{store.label}: {recovery.nearest(found, target, domain)}")
+        except (StoreError, SegmentError) as error:
+            words.append(f"{store.label}: the archive of binary logs cannot be read: {error}")
     return f"{text}; {'; '.join(words)}"
 
 
