@@ -7,11 +7,14 @@ and any node continues where another one left off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from . import binlog_events, segment
 from .catalog import Catalog
@@ -37,11 +40,17 @@ class Query(Protocol):
 
 @dataclass(frozen=True)
 class Log:
-    """One closed binary log file. before: the last sequence that was logged before it. runs: what is in it."""
+    """One closed binary log file. before: the last sequence that was logged before it. runs: what is in it.
+
+    closed: when it was closed, or a little before; None where only its transactions tell. torn: from which byte on it
+    is no whole transaction, None where all of it is.
+    """
 
     path: Path
     before: int
     runs: tuple[binlog_events.Run, ...]
+    closed: datetime | None
+    torn: int | None = None
 
     @property
     def last(self) -> int:
@@ -94,6 +103,7 @@ def archive(
     scratch: Path,
     limit: Limit,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Outcome | str]:
     """One round, for each target by its label: what was done, or why it failed.
 
@@ -111,42 +121,59 @@ def archive(
     oldest = min(-1 if last is None else last for last in tails.values())
     if node.position <= oldest:
         return results | {label: Outcome(last or 0, 0, 0, None) for label, last in tails.items()}
+    # Before the file is closed: what is committed in between may be in the next one.
+    closed_at = None if _lags(query) else now()
     query("FLUSH LOCAL BINARY LOGS")
-    closed_at = now()
-    logs = closed_logs(query, node, oldest)
+    logs = closed_logs(query, node, oldest, closed_at)
+    for log in (one for one in logs if one.torn is not None):
+        say(f"{log.path.name} ends within a transaction, at byte {log.torn}: what comes before is archived")
     for store in (one for one in stores if one.label in tails):
         try:
-            results[store.label] = _carry(store, tails[store.label], logs, node, settings, scratch, limit, closed_at)
+            results[store.label] = _carry(store, tails[store.label], logs, node, settings, scratch, limit)
         except StoreError as error:
             results[store.label] = str(error)
     return results
 
 
-def closed_logs(query: Query, node: Node, after: int) -> list[Log]:
-    """The closed logs that hold what came after a sequence, oldest first."""
+def closed_logs(query: Query, node: Node, after: int, closed: datetime | None) -> list[Log]:
+    """The closed logs that hold what came after a sequence, oldest first. closed: when the last one was."""
     names = [str(row[0]) for row in query("SHOW BINARY LOGS")][:-1]
     found: list[Log] = []
     for name in reversed(names):
         path = node.basename.with_name(name)
         try:
+            created = binlog_events.read_created(path)
             start = binlog_events.read_start(path)
-            runs = tuple(binlog_events.runs(binlog_events.transactions(path), node.domain))
+            groups = binlog_events.Groups(path)
+            runs = tuple(binlog_events.runs((one for one in groups if one.whole), node.domain))
         except FileNotFoundError:
             # The server has purged it since: what is missing then shows as a gap.
             break
+        except binlog_events.EmptyError:
+            # The server was killed when it had just begun the file.
+            continue
         # A server that got its data without a binary log has an empty list, and nothing of what was logged before.
         before = start.get(node.domain, runs[0].first - 1 if runs else 0)
-        found.insert(0, Log(path, before, runs))
+        found.insert(0, Log(path, before, runs, closed, groups.torn))
+        # Only the last file was closed just now. A file that was closed earlier had ended when the next one was begun.
+        closed = created
         if before <= after:
             break
     return found
 
 
 def missing(tail: int | None, logs: Sequence[Log]) -> tuple[int, int] | None:
-    """The sequences between what is archived and what these logs begin with, None where they join."""
-    if tail is None or not logs or logs[0].before <= tail:
+    """The first sequences after what is archived that these logs do not hold, None where they hold all."""
+    if not logs:
         return None
-    return tail + 1, logs[0].before
+    runs = [(run.first, run.last) for log in logs for run in log.runs]
+    # What a list of GTIDs names may follow: a transaction that was cut off is named there, and is logged again.
+    last = logs[0].before if tail is None else tail
+    for first, end in [*runs, (logs[-1].last + 1, logs[-1].last)]:
+        if first > last + 1:
+            return last + 1, first - 1
+        last = max(last, end)
+    return None
 
 
 def expire(store: Store, read: Catalog) -> int:
@@ -179,7 +206,6 @@ def _carry(
     settings: Settings,
     scratch: Path,
     limit: Limit,
-    closed: datetime,
 ) -> Outcome:
     wanted = [log for log in logs if tail is None or log.last > tail]
     count = size = 0
@@ -187,7 +213,7 @@ def _carry(
     for log in wanted:
         for run in log.runs:
             if run.last > last:
-                size += _store(store, log, run, node, settings, scratch, limit, closed)
+                size += _store(store, log, run, node, settings, scratch, limit)
                 count, last = count + 1, run.last
     return Outcome(last, count, size, missing(tail, wanted))
 
@@ -200,12 +226,12 @@ def _store(
     settings: Settings,
     scratch: Path,
     limit: Limit,
-    closed: datetime,
 ) -> int:
     """Write one segment and then its document; returns its bytes."""
+    closed = log.closed or run.latest
     suffix = ".zst.age" if settings.recipients else ".zst"
     key = stem(node.uuid, run.first, run.last, closed, node.pod, log.path.name) + suffix
-    with store.writer(key) as writer, log.path.open("rb") as source:
+    with store.writer(key) as writer, _content(log, scratch) as source:
         sent = send(pack(settings.zstd_level, settings.recipients), writer, scratch, limit, source=source)
         writer.commit()
     document = Segment(
@@ -219,10 +245,30 @@ def _store(
         pod=node.pod,
         file=log.path.name,
         server_version=node.version,
-        data_bytes=log.path.stat().st_size,
+        data_bytes=log.path.stat().st_size if log.torn is None else log.torn,
         encryption="age" if settings.recipients else None,
         recipients=settings.recipients,
         object=StoredObject(key, sent.size, sent.sha256),
     )
     store.put(document.key, document.to_json())
     return sent.size
+
+
+@contextmanager
+def _content(log: Log, scratch: Path) -> Iterator[BinaryIO]:
+    """A file up to its last whole transaction."""
+    if log.torn is None:
+        with log.path.open("rb") as file:
+            yield file
+        return
+    with log.path.open("rb") as file, tempfile.TemporaryFile(dir=scratch) as copy:
+        shutil.copyfileobj(file, copy)
+        copy.truncate(log.torn)
+        copy.seek(0)
+        yield copy
+
+
+def _lags(query: Query) -> bool:
+    """Whether this server has still to apply what others have committed."""
+    (row,) = query("SHOW GLOBAL STATUS LIKE 'wsrep_local_recv_queue'")
+    return int(row[1]) > 0

@@ -152,7 +152,7 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         owner = Owner(found.cluster, found.namespace, facts.uuid, datetime.now(UTC))
         for store in stores:
             catalog.claim(store, owner)
-        outcomes = binlog.archive(query, node, stores, found, Path(scratch), limit)
+        outcomes = binlog.archive(query, node, stores, found, Path(scratch), limit, say=_say)
     problems = [f"{label}: {one}" for label, one in outcomes.items() if isinstance(one, str)]
     done = {label: one for label, one in outcomes.items() if isinstance(one, binlog.Outcome)}
     gaps = [

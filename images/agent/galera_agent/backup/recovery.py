@@ -18,6 +18,7 @@ from .manifest import Manifest
 from .segment import GapError, Segment, Span, chosen, covered
 
 LATEST = "latest"
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class TargetError(ValueError):
@@ -96,10 +97,7 @@ def intervals(
         last = next((end for first, end in ranges if first <= start + 1 <= end), start)
         if result and start <= result[-1].last:
             continue
-        until = one.finished
-        if last > start:
-            until = max(until, load(next(span for span in spans if span.last == last)).closed)
-        result.append(Interval(one.name, start, last, one.finished, until))
+        result.append(Interval(one.name, start, last, one.finished, _until(one.finished, last, spans, load)))
     return result
 
 
@@ -108,8 +106,14 @@ def holes(found: Sequence[Interval]) -> list[tuple[datetime, datetime]]:
     return [(one.until, other.since) for one, other in pairwise(found) if one.until < other.since]
 
 
-def steps(after: int, target: Target, spans: Sequence[Span], load: Callable[[Span], Segment]) -> list[Step]:
-    """What to replay on a state that has everything up to a sequence. Raises TargetError where it is not archived."""
+def steps(
+    after: int, target: Target, spans: Sequence[Span], load: Callable[[Span], Segment], since: datetime = _NEVER
+) -> list[Step]:
+    """What to replay on a state that has everything up to a sequence. Raises TargetError where it is not archived.
+
+    since: when the state was taken. For a time the last step may hold nothing of what is wanted: only a transaction
+    later than the time shows that none before it is missing, and where there is none, the end of the archive does.
+    """
     try:
         if target.sequence is not None:
             return list(_steps(after, chosen(spans, after, target.sequence), load))
@@ -122,9 +126,13 @@ def steps(after: int, target: Target, spans: Sequence[Span], load: Callable[[Spa
     result: list[Step] = []
     for step in found:
         result.append(step)
-        if step.segment.latest > target.time or step.segment.closed >= target.time:
+        # Of a segment that begins earlier than it is needed, the latest transaction may be one that is not replayed.
+        if step.segment.latest > target.time and step.after < step.segment.first:
             return result
-    raise TargetError(f"the archive goes on without a hole only to {_end(found)}")
+    until = _until(since, end, spans, load)
+    if target.time <= until or any(step.segment.latest > target.time for step in found):
+        return found
+    raise TargetError(f"the archive goes on without a hole only to {to_time(until) if found else 'the backup itself'}")
 
 
 def nearest(found: Sequence[Interval], target: Target, domain: int) -> str:
@@ -152,8 +160,9 @@ def _steps(after: int, wanted: Sequence[Span], load: Callable[[Span], Segment]) 
         after = span.last
 
 
-def _end(found: Sequence[Step]) -> str:
-    return to_time(found[-1].segment.closed) if found else "the backup itself"
+def _until(since: datetime, last: int, spans: Sequence[Span], load: Callable[[Span], Segment]) -> datetime:
+    """The last time that can be restored on a state of a time, where nothing after a sequence is archived."""
+    return max([since, *(load(span).closed for span in spans if span.last == last)])
 
 
 def _time(text: str) -> datetime:

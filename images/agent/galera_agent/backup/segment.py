@@ -36,8 +36,9 @@ class GapError(Exception):
 class Segment:
     """Transactions first to last (sequences of the domain of Galera), without a hole.
 
-    uuid: of the cluster. earliest, latest: the transactions' times. closed: when the file was closed, so that nothing
-    from before is missing. pod, file: where it comes from. data_bytes: of the file.
+    uuid: of the cluster. earliest, latest: the transactions' times. closed: when the file was closed, or a little
+    before: what was committed by then is in no later file. pod, file: where it comes from. data_bytes: of the file, up
+    to its last whole transaction.
     """
 
     uuid: str
@@ -124,12 +125,18 @@ def spans(store: Store, uuid: str) -> list[Span]:
 
 
 def tail(store: Store, uuid: str) -> int | None:
-    """The last archived sequence, None where there is none. Looks only at the newest day. Raises StoreError."""
+    """The last archived sequence, None where there is none. Raises StoreError.
+
+    Looks at the newest two days with segments: what is archived last may have been closed before midnight.
+    """
+    ends: list[int] = []
     for day in reversed(list(store.children(f"{BINLOGS}{uuid}/"))):
         found = _spans(entry.key for entry in store.list(f"{BINLOGS}{uuid}/{day}"))
         if found:
-            return max(one.last for one in found)
-    return None
+            ends.append(max(one.last for one in found))
+        if len(ends) == 2:
+            break
+    return max(ends, default=None)
 
 
 def covered(found: Iterable[Span]) -> list[tuple[int, int]]:

@@ -252,7 +252,7 @@ def _steps(store: Store, chosen: Chosen, target: Target | None) -> list[Step]:
             return []
         raise TargetError("there is no archive of binary logs of its cluster")
     domain = load(spans[-1]).domain
-    return recovery.steps(sequence_of(last.gtid, domain), target, spans, load)
+    return recovery.steps(sequence_of(last.gtid, domain), target, spans, load, last.finished)
 
 
 def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catalog]], target: Target | None) -> str:
