@@ -63,8 +63,8 @@ def backup(sequence: int) -> Manifest:
         (("2026-11-21T12:00:00Z", "", ""), Target(time=BEGIN)),
         (("2026-11-21T13:00:00+01:00", "", ""), Target(time=BEGIN)),
         (("2026-11-21 07:00:00-05:00", "", ""), Target(time=BEGIN)),
-        (("", "1-1-9", ""), Target(sequence=9)),
-        (("", "", "1-1-9"), Target(sequence=8)),
+        (("", "1-1-9", ""), Target(sequence=9, domain=1)),
+        (("", "", "0-1-9"), Target(sequence=8, domain=0)),
     ],
 )
 def test_targets(named: tuple[str, str, str], target: Target | None) -> None:
@@ -289,8 +289,8 @@ def test_chains(wanted: str, inner: str, best: list[str]) -> None:
 @pytest.mark.parametrize(
     ("target", "best"),
     [
-        (Target(sequence=13), FIRST.name),
-        (Target(sequence=14), SECOND.name),
+        (Target(sequence=13, domain=1), FIRST.name),
+        (Target(sequence=14, domain=1), SECOND.name),
         (Target(time=SECOND.finished), SECOND.name),
         (Target(time=SECOND.finished - timedelta(seconds=1)), FIRST.name),
         (Target(), NEXT_FULL.name),
@@ -301,7 +301,35 @@ def test_the_last_backup_before_a_point(target: Target, best: str) -> None:
 
 
 def test_a_point_before_all_backups() -> None:
-    assert names(ALL, "latest", target=Target(sequence=9)) == []
+    assert names(ALL, "latest", target=Target(sequence=9, domain=1)) == []
+
+
+def test_a_point_of_another_domain() -> None:
+    """What a node wrote for itself alone has numbers of its own."""
+    target = parse_target("", "7-1-40", "")
+    with pytest.raises(Refused, match="SOURCE_GTID is 7-1-40; allowed: a GTID of domain 1, as the backups have"):
+        names(ALL, "latest", target=target)
+    local = [replace(one, gtid=f"{one.gtid},7-1-35") for one in (FULL, NEXT_FULL)]
+    assert names(local, "latest", target=target)[0][-1] == NEXT_FULL.name
+    assert names(local, "latest", target=Target(sequence=30, domain=1))[0][-1] == NEXT_FULL.name
+    with pytest.raises(TargetError, match="SOURCE_GTID is 7-1-40; allowed: a GTID of domain 1, that of the archived"):
+        recovery.start(local[1], target or Target(), 1)
+    assert recovery.start(local[1], Target(sequence=40, domain=1), 1) == 30
+
+
+@pytest.mark.parametrize("gtid", ["", "7-1-35"])
+@pytest.mark.parametrize("target", [Target(), Target(time=minute(8)), Target(sequence=40, domain=1)])
+def test_a_backup_of_which_it_is_not_known_what_it_has_begins_nothing(gtid: str, target: Target) -> None:
+    """It was made before the archive was; that begins with transaction 1 all the same."""
+    base = replace(FULL, gtid=gtid)
+    with pytest.raises(TargetError, match=f"its GTID is '{gtid}', and the archive is of domain 1"):
+        recovery.start(base, target, 1)
+    spans, documents = segments((1, 9))
+    assert recovery.intervals([base], spans, lambda span: documents[span.key], 1) == []
+    (found,) = recovery.intervals([base, backup(3)], spans, lambda span: documents[span.key], 1)
+    assert found.first == 3
+    (point,) = recovery.intervals([base], [], lambda span: documents[span.key], 0)
+    assert (point.since, point.until) == (base.finished, base.finished)
 
 
 def test_a_chain_without_a_link_is_told_and_older_ones_follow() -> None:

@@ -93,8 +93,15 @@ def parse_gtid(text: str) -> Gtid:
 
 def sequence_of(position: str, domain: int) -> int:
     """How far a list of GTIDs (`1-1-42,0-1-7`, may be empty) goes in a domain; 0 where it has none of it."""
-    gtids = [parse_gtid(one.strip()) for one in position.split(",") if one.strip()]
-    return max((one.sequence for one in gtids if one.domain == domain), default=0)
+    return sequences(position).get(domain, 0)
+
+
+def sequences(position: str) -> dict[int, int]:
+    """How far a list of GTIDs goes in each domain that it has. Raises ValueError."""
+    found: dict[int, int] = {}
+    for one in (parse_gtid(text.strip()) for text in position.split(",") if text.strip()):
+        found[one.domain] = max(one.sequence, found.get(one.domain, 0))
+    return found
 
 
 def read_start(path: Path) -> dict[int, int]:

@@ -8,11 +8,11 @@ node began later than that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from .binlog_events import Transaction, parse_gtid, sequence_of
+from .binlog_events import Transaction, parse_gtid, sequence_of, sequences
 from .document import to_time
 from .manifest import Manifest
 from .segment import GapError, Segment, Span, chosen, covered
@@ -27,13 +27,15 @@ class TargetError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """Where to stop: after a sequence (of the domain of Galera), or before the first transaction later than a time.
+    """Where to stop: after a sequence of a domain, or before the first transaction later than a time.
 
-    Both None: at the end of the archive.
+    Both None: at the end of the archive. named: what the user said of the sequence, for what is said of it.
     """
 
     sequence: int | None = None
     time: datetime | None = None
+    domain: int | None = None
+    named: str = field(default="", compare=False)
 
     def ends(self, one: Transaction) -> bool:
         """Whether a transaction comes after the point."""
@@ -79,7 +81,9 @@ def parse_target(time: str, gtid: str, before: str) -> Target | None:
             found = parse_gtid(gtid or before)
         except ValueError as error:
             raise TargetError(str(error)) from None
-        return Target(sequence=found.sequence - (0 if gtid else 1))
+        (variable,) = named
+        sequence = found.sequence - (0 if gtid else 1)
+        return Target(sequence=sequence, domain=found.domain, named=f"SOURCE_{variable} is {found}")
     return None
 
 
@@ -88,11 +92,13 @@ def intervals(
 ) -> list[Interval]:
     """What can be restored of one cluster: each backup, and on from it as far as the archive has no hole.
 
-    Backups that meet the same stretch of the archive are one interval. load reads the document of a segment.
+    Backups that meet the same stretch of the archive are one interval. Where there is an archive, a backup without a
+    GTID of the domain is none of it: see start(). load reads the document of a segment.
     """
     ranges = covered(spans)
     result: list[Interval] = []
-    for one in sorted(backups, key=lambda one: sequence_of(one.gtid, domain)):
+    known = [one for one in backups if not spans or domain in sequences(one.gtid)]
+    for one in sorted(known, key=lambda one: sequence_of(one.gtid, domain)):
         start = sequence_of(one.gtid, domain)
         last = next((end for first, end in ranges if first <= start + 1 <= end), start)
         if result and start <= result[-1].last:
@@ -104,6 +110,22 @@ def intervals(
 def holes(found: Sequence[Interval]) -> list[tuple[datetime, datetime]]:
     """The times between intervals, to which nothing can be restored."""
     return [(one.until, other.since) for one, other in pairwise(found) if one.until < other.since]
+
+
+def start(base: Manifest, target: Target, domain: int) -> int:
+    """The sequence after which the replay on a backup begins. domain: of the archive.
+
+    Raises TargetError where the backup does not say which transactions it has, or the point is of another domain.
+    """
+    if target.domain not in (None, domain):
+        raise TargetError(f"{target.named}; allowed: a GTID of domain {domain}, that of the archived transactions")
+    found = sequences(base.gtid).get(domain)
+    if found is None:
+        raise TargetError(
+            f"its GTID is '{base.gtid}', and the archive is of domain {domain}: it was taken without the binary log, "
+            "and which archived transactions it has is not known"
+        )
+    return found
 
 
 def steps(

@@ -19,7 +19,6 @@ from .. import offline
 from ..chain import Refused
 from ..sources import TARGET_EXTRA, TEMP_EXTRA, beside
 from . import catalog, programs, recovery, segment, selection, settings
-from .binlog_events import sequence_of
 from .document import to_time
 from .manifest import StoredObject
 from .pipe import Limit
@@ -252,7 +251,7 @@ def _steps(store: Store, chosen: Chosen, target: Target | None) -> list[Step]:
             return []
         raise TargetError("there is no archive of binary logs of its cluster")
     domain = load(spans[-1]).domain
-    return recovery.steps(sequence_of(last.gtid, domain), target, spans, load, last.finished)
+    return recovery.steps(recovery.start(last, target, domain), target, spans, load, last.finished)
 
 
 def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catalog]], target: Target | None) -> str:
