@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from . import binlog_events, segment
+from . import binlog_events, fork, segment
+from .binlog_events import transactions as _whole
 from .catalog import Catalog
 from .manifest import StoredObject
 from .pipe import Limit
 from .programs import pack
-from .segment import Segment, stem
+from .segment import Segment, SegmentError, Tail, stem
 from .settings import Settings
 from .store import Store, StoreError
 from .stream import send
+
+# So long a node that has just begun to lead may take to apply what the one before it has archived.
+_LAG_SECONDS = 10
 
 
 class ArchiveError(Exception):
@@ -104,39 +109,54 @@ def archive(
     limit: Limit,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     say: Callable[[str], None] = lambda text: None,
+    pause: Callable[[float], None] = time.sleep,
 ) -> dict[str, Outcome | str]:
     """One round, for each target by its label: what was done, or why it failed.
 
     Raises ArchiveError, StreamError, OSError or binlog_events.BinlogError where this node's logs cannot be read.
     """
-    tails: dict[str, int | None] = {}
+    tails: dict[str, Tail | None] = {}
     results: dict[str, Outcome | str] = {}
     for store in stores:
         try:
-            tails[store.label] = segment.tail(store, node.uuid)
-        except StoreError as error:
+            tails[store.label] = _tail(store, node.uuid)
+        except (StoreError, SegmentError, ArchiveError) as error:
             results[store.label] = str(error)
+    node = _caught_up(query, node, max((one.last for one in tails.values() if one), default=0), pause)
+    for label, tail in list(tails.items()):
+        if tail is not None and node.position < tail.last:
+            results[label] = (
+                f"transaction {tail.last} is archived, and {node.pod} has come only to {node.position}: "
+                "it lags behind, or the cluster has gone back behind what is archived"
+            )
+            del tails[label]
     if not tails:
         return results
-    oldest = min(-1 if last is None else last for last in tails.values())
+    oldest = min(-1 if tail is None else tail.last for tail in tails.values())
     if node.position <= oldest:
-        return results | {label: Outcome(last or 0, 0, 0, None) for label, last in tails.items()}
+        return results | {label: Outcome(tail.last if tail else 0, 0, 0, None) for label, tail in tails.items()}
     # Before the file is closed: what is committed in between may be in the next one.
     closed_at = None if _lags(query) else now()
     query("FLUSH LOCAL BINARY LOGS")
     logs = closed_logs(query, node, oldest, closed_at)
-    for log in (one for one in logs if one.torn is not None):
+    for log in (one for one in logs if one.torn is not None and one.last > oldest):
         say(f"{log.path.name} ends within a transaction, at byte {log.torn}: what comes before is archived")
     for store in (one for one in stores if one.label in tails):
+        tail = tails[store.label]
         try:
-            results[store.label] = _carry(store, tails[store.label], logs, node, settings, scratch, limit)
-        except StoreError as error:
+            _check_fork(store, tail, logs, node)
+            last = None if tail is None else tail.last
+            results[store.label] = _carry(store, last, logs, node, settings, scratch, limit)
+        except (StoreError, ArchiveError) as error:
             results[store.label] = str(error)
     return results
 
 
 def closed_logs(query: Query, node: Node, after: int, closed: datetime | None) -> list[Log]:
-    """The closed logs that hold what came after a sequence, oldest first. closed: when the last one was."""
+    """The closed logs that hold what came after a sequence, and that one, oldest first. closed: when the last one was.
+
+    Raises binlog_events.BinlogError, OSError.
+    """
     names = [str(row[0]) for row in query("SHOW BINARY LOGS")][:-1]
     found: list[Log] = []
     for name in reversed(names):
@@ -152,12 +172,17 @@ def closed_logs(query: Query, node: Node, after: int, closed: datetime | None) -
         except binlog_events.EmptyError:
             # The server was killed when it had just begun the file.
             continue
+        except binlog_events.BinlogError:
+            if found and found[0].before <= after:
+                # Nothing of it is wanted.
+                break
+            raise
         # A server that got its data without a binary log has an empty list, and nothing of what was logged before.
         before = start.get(node.domain, runs[0].first - 1 if runs else 0)
         found.insert(0, Log(path, before, runs, closed, groups.torn))
         # Only the last file was closed just now. A file that was closed earlier had ended when the next one was begun.
         closed = created
-        if before <= after:
+        if before < after or before == 0 <= after:
             break
     return found
 
@@ -196,6 +221,45 @@ def expire(store: Store, read: Catalog) -> int:
             store.delete(document.object.key)
             count += 1
     return count
+
+
+def _tail(store: Store, uuid: str) -> Tail | None:
+    """The end of a cluster's archive. Raises ArchiveError where nothing may be added, StoreError, SegmentError."""
+    tail, known = segment.tail(store, uuid), fork.read(store, uuid)
+    if known is not None and tail is not None:
+        raise ArchiveError(str(known))
+    if known is not None:
+        # All of the history that was left has expired, so the archive begins anew.
+        store.delete(fork.key_of(uuid))
+    return tail
+
+
+def _caught_up(query: Query, node: Node, last: int, pause: Callable[[float], None]) -> Node:
+    """The node once it has come to a sequence, or as it is after a while: a new leader may have some left to apply."""
+    for _ in range(_LAG_SECONDS):
+        if node.position >= last:
+            break
+        pause(1)
+        node = inspect(query, node.pod)
+    return node
+
+
+def _check_fork(store: Store, tail: Tail | None, logs: Sequence[Log], node: Node) -> None:
+    """Keep in mind where the cluster has gone back behind what is archived.
+
+    Raises ArchiveError then, or StoreError.
+    """
+    if tail is None:
+        return
+    try:
+        end = Segment.from_json(store.get(tail.key))
+    except SegmentError:
+        # It is told as a problem of the store, and nothing can be learned from it.
+        return
+    logged = (one for log in logs if any(run.first <= tail.last for run in log.runs) for one in _whole(log.path))
+    if (found := fork.find(logged, end, tail.written, node.pod)) is not None:
+        store.put(fork.key_of(node.uuid), found.to_json())
+        raise ArchiveError(str(found))
 
 
 def _carry(

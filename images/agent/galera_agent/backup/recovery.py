@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from .binlog_events import Transaction, parse_gtid, sequence_of, sequences
@@ -18,6 +18,8 @@ from .manifest import Manifest
 from .segment import GapError, Segment, Span, chosen, covered
 
 LATEST = "latest"
+# Clocks may differ by so much, and a file may have been closed so long after the last transaction that tells of it.
+_OVERLAP = timedelta(minutes=10)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -138,11 +140,14 @@ def steps(
     """
     try:
         if target.sequence is not None:
-            return list(_steps(after, chosen(spans, after, target.sequence), load))
+            found = list(_steps(after, chosen(spans, after, target.sequence), load))
+            _check_line(since, found)
+            return found
         end = next((last for first, last in covered(spans) if first <= after + 1 <= last), after)
         found = list(_steps(after, chosen(spans, after, end), load))
     except GapError as error:
         raise TargetError(str(error)) from None
+    _check_line(since, found)
     if target.time is None:
         return found
     result: list[Step] = []
@@ -180,6 +185,20 @@ def _steps(after: int, wanted: Sequence[Span], load: Callable[[Span], Segment]) 
     for span in wanted:
         yield Step(load(span), after)
         after = span.last
+
+
+def _check_line(since: datetime, found: Sequence[Step]) -> None:
+    """Raise TargetError where a segment has numbers that were there before, and is all from later than those.
+
+    since: when the state was taken. Such transactions are others: the cluster has gone back, and has counted on.
+    """
+    for step in found:
+        if since != _NEVER and step.segment.first <= step.after and step.segment.earliest > since + _OVERLAP:
+            raise TargetError(
+                f"{step.segment.key} begins with transaction {step.segment.first}, which was begun after "
+                f"{to_time(since)} and is another one than that before: the cluster has gone back in between"
+            )
+        since = max(since, step.segment.closed, step.segment.latest)
 
 
 def _until(since: datetime, last: int, spans: Sequence[Span], load: Callable[[Span], Segment]) -> datetime:

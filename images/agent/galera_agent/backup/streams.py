@@ -18,7 +18,7 @@ from .. import chain as directories
 from .. import offline
 from ..chain import Refused
 from ..sources import TARGET_EXTRA, TEMP_EXTRA, beside
-from . import catalog, programs, recovery, segment, selection, settings
+from . import catalog, fork, programs, recovery, segment, selection, settings
 from .document import to_time
 from .manifest import StoredObject
 from .pipe import Limit
@@ -246,6 +246,11 @@ def _steps(store: Store, chosen: Chosen, target: Target | None) -> list[Step]:
         return []
     last = chosen[-1].manifest
     spans, load = segment.spans(store, last.uuid), load_segment(store)
+    gone_back = fork.read(store, last.uuid)
+    if gone_back is not None and last.finished > gone_back.since:
+        if target.time is not None and target.time == last.finished:
+            return []
+        raise TargetError(str(gone_back))
     if not spans:
         if target.time is not None and target.time == last.finished:
             return []
@@ -278,7 +283,11 @@ def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.
     newest = good[-1]
     spans, load = segment.spans(store, newest.uuid), load_segment(store)
     domain = load(spans[-1]).domain if spans else 0
-    return recovery.intervals([one for one in good if one.uuid == newest.uuid], spans, load, domain), domain
+    mine = [one for one in good if one.uuid == newest.uuid]
+    gone_back = fork.read(store, newest.uuid) if spans else None
+    later = [one for one in mine if gone_back is not None and one.finished > gone_back.since]
+    found = recovery.intervals([one for one in mine if one not in later], spans, load, domain)
+    return [*found, *recovery.intervals(later, [], load, domain)], domain
 
 
 def _point(target: Target, steps: Sequence[Step]) -> str:
