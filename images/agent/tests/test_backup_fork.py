@@ -12,10 +12,11 @@ import pytest
 from backup_samples import UUID, catalog, full
 from binlog_samples import write
 from galera_agent.backup import binlog as archiver
-from galera_agent.backup import fork, segment, streams
+from galera_agent.backup import fork, segment, streams, summary
 from galera_agent.backup.binlog import Outcome
 from galera_agent.backup.binlog_events import Gtid, Transaction
 from galera_agent.backup.fork import Fork
+from galera_agent.backup.manifest import Manifest
 from galera_agent.backup.pipe import Limit
 from galera_agent.backup.recovery import Target, TargetError, steps
 from galera_agent.backup.segment import Segment, SegmentError
@@ -191,3 +192,25 @@ def test_documents_are_strict() -> None:
     ):
         with pytest.raises(SegmentError):
             Fork.from_json(found.to_json().replace(old, new))
+
+
+def test_a_hole_is_told_until_a_backup_is_behind_it(server: Server, store: VolumeStore) -> None:
+    """By any leader: it is seen in the store."""
+    server.commit(3)
+    archive(server, store)
+    server.commit(2)
+    server.rotate()
+    server.commit(2)
+    server.purge()
+    server.purge()
+    assert isinstance(archive(server, store), Outcome)
+    base, behind = (replace(full(NOW + timedelta(hours=n)), gtid=f"1-1-{number}") for n, number in ((0, 3), (1, 6)))
+
+    def problems(*backups: Manifest) -> list[str]:
+        return summary.describe([(store, catalog(list(backups)))], NOW)["targets"][0]["problems"]
+
+    assert problems(base) == [
+        "transactions 4 to 5 are not archived: what comes after them can be restored only from the next backup on"
+    ]
+    assert problems(base, behind) == []
+    assert problems() == []

@@ -121,6 +121,29 @@ def test_holes_between_intervals_and_the_nearest_points() -> None:
     assert nearest([], Target(), 1) == "no point in time can be restored"
 
 
+@pytest.mark.parametrize(
+    ("backups", "ranges", "gone"),
+    [
+        ([], [(1, 9)], None),
+        ([3], [(4, 9)], None),
+        ([3], [(1, 5), (8, 9)], (6, 7)),
+        ([3], [(1, 5), (8, 9), (12, 14)], (6, 7)),
+        ([3], [(6, 9)], (4, 5)),
+        # A backup after the hole is where it goes on.
+        ([3, 7], [(1, 5), (8, 9)], None),
+        ([3, 8], [(1, 5), (8, 9)], None),
+        ([3, 12], [(1, 5), (8, 9)], None),
+        ([9], [(1, 5), (8, 9)], None),
+    ],
+)
+def test_a_hole_is_there_until_a_backup_is_behind_it(
+    backups: list[int], ranges: list[tuple[int, int]], gone: tuple[int, int] | None
+) -> None:
+    spans, documents = segments(*ranges)
+    found = intervals([backup(one) for one in backups], spans, lambda span: documents[span.key], 1)
+    assert recovery.broken_off(found, spans) == gone
+
+
 def replayed(after: int, target: Target, *ranges: tuple[int, int]) -> list[tuple[int, int]]:
     spans, documents = segments(*ranges)
     return [(one.after, one.segment.last) for one in steps(after, target, spans, lambda span: documents[span.key])]

@@ -114,6 +114,16 @@ def holes(found: Sequence[Interval]) -> list[tuple[datetime, datetime]]:
     return [(one.until, other.since) for one, other in pairwise(found) if one.until < other.since]
 
 
+def broken_off(found: Sequence[Interval], spans: Sequence[Span]) -> tuple[int, int] | None:
+    """The sequences that are not archived after all intervals, None where the archive does not go on behind them.
+
+    found: of these spans. What follows can be restored only from a backup that is taken then.
+    """
+    last = max((one.last for one in found), default=None)
+    later = [first for first, _ in covered(spans) if last is not None and first > last + 1]
+    return None if last is None or not later else (last + 1, min(later) - 1)
+
+
 def start(base: Manifest, target: Target, domain: int) -> int:
     """The sequence after which the replay on a backup begins. domain: of the archive.
 

@@ -290,6 +290,12 @@ def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.
     return [*found, *recovery.intervals(later, [], load, domain)], domain
 
 
+def broken_off(store: Store, read: catalog.Catalog, found: Sequence[recovery.Interval]) -> tuple[int, int] | None:
+    """As in recovery, of the cluster of a store's newest backup. found: of known_intervals. Raises StoreError."""
+    good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
+    return recovery.broken_off(found, segment.spans(store, good[-1].uuid)) if good else None
+
+
 def _point(target: Target, steps: Sequence[Step]) -> str:
     if target.time is not None:
         return f"time {to_time(target.time)}"
