@@ -129,6 +129,7 @@ def test_holes_between_intervals_and_the_nearest_points() -> None:
         ([3], [(1, 5), (8, 9)], (6, 7)),
         ([3], [(1, 5), (8, 9), (12, 14)], (6, 7)),
         ([3], [(6, 9)], (4, 5)),
+        ([3], [(1, 5), (7, 9)], (6, 6)),
         # A backup after the hole is where it goes on.
         ([3, 7], [(1, 5), (8, 9)], None),
         ([3, 8], [(1, 5), (8, 9)], None),
@@ -188,6 +189,8 @@ def test_a_later_transaction_that_the_backup_has_ends_nothing() -> None:
     documents = {key: replace(first, latest=minute(20)), other: second}
     found = steps(3, Target(time=minute(9.1)), spans, lambda span: documents[span.key])
     assert [(one.after, one.segment.last) for one in found] == [(3, 5), (5, 9)]
+    with pytest.raises(TargetError, match="only to 2026-11-21T12:05:20Z"):
+        steps(3, Target(time=minute(9.1)), spans[:1], lambda span: documents[span.key])
 
 
 def test_what_is_said_to_be_restorable_is() -> None:

@@ -167,7 +167,7 @@ def steps(
         if step.segment.latest > target.time and step.after < step.segment.first:
             return result
     until = _until(since, end, spans, load)
-    if target.time <= until or any(step.segment.latest > target.time for step in found):
+    if target.time <= until:
         return found
     raise TargetError(f"the archive goes on without a hole only to {to_time(until) if found else 'the backup itself'}")
 
