@@ -7,11 +7,21 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-FORMAT, QUERY, GTID, GTID_LIST, ENCRYPTION = 15, 2, 162, 163, 164
+FORMAT, QUERY, XID, GTID, GTID_LIST, ENCRYPTION = 15, 2, 16, 162, 163, 164
+STANDALONE = 1
 
 
 def event(kind: int, body: bytes, time: int = 0, server: int = 1) -> bytes:
     return struct.pack("<IBIIIH", time, kind, server, 19 + len(body), 0, 0) + body
+
+
+def query(text: bytes, time: int = 0) -> bytes:
+    """A statement in the database `d`, with two bytes of variables."""
+    return event(QUERY, struct.pack("<IIBHH", 1, 0, 1, 0, 2) + b"\x00\x00d\x00" + text, time)
+
+
+def gtid(sequence: int, time: int, domain: int = 1, flags: int = STANDALONE) -> bytes:
+    return event(GTID, struct.pack("<QIB", sequence, domain, flags) + bytes(6), time)
 
 
 def gtid_list(before: Iterable[tuple[int, int]]) -> bytes:
@@ -20,12 +30,12 @@ def gtid_list(before: Iterable[tuple[int, int]]) -> bytes:
 
 
 def transaction(sequence: int, time: int, domain: int = 1) -> bytes:
-    """A GTID event and a statement, whose text nobody reads."""
-    return event(GTID, struct.pack("<QIB", sequence, domain, 0) + bytes(6), time) + event(QUERY, b"x" * 40, time)
+    """A GTID event and a statement that needs no end, whose text nobody reads."""
+    return gtid(sequence, time, domain) + event(QUERY, b"x" * 40, time)
 
 
-def binlog(before: Iterable[tuple[int, int]], transactions: Iterable[bytes]) -> bytes:
-    return b"\xfebin" + event(FORMAT, bytes(80)) + gtid_list(before) + b"".join(transactions)
+def binlog(before: Iterable[tuple[int, int]], transactions: Iterable[bytes], created: int = 900) -> bytes:
+    return b"\xfebin" + event(FORMAT, bytes(80), created) + gtid_list(before) + b"".join(transactions)
 
 
 def write(path: Path, before: int, sequences: Iterable[int], time: int = 1000) -> Path:

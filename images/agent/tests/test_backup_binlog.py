@@ -6,23 +6,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from backup_samples import OTHER_UUID, UUID, at, catalog, full, put_segment, settings_json
-from binlog_samples import ENCRYPTION, GTID, binlog, event, transaction, write
+from binlog_samples import ENCRYPTION, GTID, XID, binlog, event, gtid, query, transaction, write
 from galera_agent.backup import binlog as archiver
 from galera_agent.backup import binlog_events, programs, segment
 from galera_agent.backup import settings as backup_settings
 from galera_agent.backup.binlog import ArchiveError, Node, Outcome
-from galera_agent.backup.binlog_events import BinlogError, Gtid, Run, parse_gtid, read_start, runs, sequence_of
+from galera_agent.backup.binlog_events import BinlogError, Groups, Gtid, Run, parse_gtid, read_start, runs, sequence_of
 from galera_agent.backup.pipe import Limit, Stage
 from galera_agent.backup.segment import GapError, Segment, SegmentError, Span, chosen, covered
 from galera_agent.backup.volume_store import VolumeStore
 
 NOW = datetime(2026, 11, 21, 14, tzinfo=UTC)
+ROTATE, TABLE_MAP, ROW = 4, 19, 23
 SETTINGS = replace(backup_settings.from_json(settings_json()), recipients=())
 
 
@@ -65,8 +66,7 @@ def test_runs_end_at_holes_and_pass_over_other_domains(tmp_path: Path) -> None:
         (b"", "does not begin as a binary log does"),
         (b"\xfdbin" + bytes(100), "does not begin as a binary log does"),
         (binlog([], []) + event(ENCRYPTION, bytes(20)) + event(GTID, bytes(20)), "is encrypted by the server"),
-        (binlog([], [transaction(1, 1)])[:-1], "has an event of 59 bytes"),
-        (binlog([], [transaction(1, 1)]) + b"12345", "is cut short at byte"),
+        (binlog([], []) + struct.pack("<IBIIIH", 0, 2, 1, 59, 7, 0) + bytes(5), "has an event of 59 bytes"),
         (binlog([], []) + struct.pack("<IBIIIH", 0, 1, 1, 3, 0, 0), "has an event of 3 bytes"),
         (binlog([], []) + event(GTID, b"123"), "has an event cut short"),
     ],
@@ -75,6 +75,58 @@ def test_files_that_cannot_be_read(content: bytes, text: str, tmp_path: Path) ->
     (tmp_path / "b").write_bytes(content)
     with pytest.raises(BinlogError, match=text):
         list(binlog_events.transactions(tmp_path / "b"))
+
+
+ROWS = event(TABLE_MAP, b"t" * 30) + event(ROW, b"r" * 30)
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        gtid(1, 1) + query(b"CREATE TABLE t (a INT)"),
+        gtid(1, 1) + event(5, bytes(9)) + query(b"INSERT INTO t VALUES (1)"),
+        gtid(1, 1, flags=0) + ROWS + ROWS + event(XID, bytes(8)),
+        gtid(1, 1, flags=12)
+        + event(160, b"a" * 20)
+        + event(TABLE_MAP, b"t" * 30)
+        + event(169, b"r")
+        + event(XID, bytes(8)),
+        gtid(1, 1, flags=0) + query(b"CREATE TABLE t (a INT)") + ROWS + query(b"COMMIT"),
+        gtid(1, 1, flags=0) + query(b"SAVEPOINT a") + ROWS + query(b"ROLLBACK TO `a`") + query(b"ROLLBACK"),
+        # With checksums
+        gtid(1, 1, flags=2) + ROWS + query(b"COMMIT" + b"\x01\x02\x03\x04"),
+        gtid(1, 1, flags=64 + 1) + query(b"XA START 'a'") + ROWS + query(b"XA END 'a'") + event(38, bytes(20)),
+        gtid(1, 1, flags=128) + query(b"XA COMMIT 'a'"),
+        gtid(1, 1, flags=128) + query(b"XA ROLLBACK 'a'"),
+    ],
+)
+def test_a_transaction_counts_when_its_end_is_there(whole: bytes, tmp_path: Path) -> None:
+    """Cut anywhere, the file ends before it; all that a server writes at the end of a transaction is an end."""
+    begin, path = binlog([], []), tmp_path / "b"
+    path.write_bytes(begin + whole + event(ROTATE, bytes(20)))
+    groups = Groups(path)
+    assert [(one.offset, one.gtid.sequence, one.whole) for one in groups] == [(len(begin), 1, True)]
+    assert groups.torn is None
+    for size in range(1, len(whole)):
+        path.write_bytes(begin + whole[:size])
+        assert [one for one in groups if one.whole] == []
+        assert groups.torn == len(begin)
+
+
+def test_a_file_that_has_its_length_and_not_its_contents(tmp_path: Path) -> None:
+    """As a file system may leave it after a loss of power."""
+    begin = binlog([], [transaction(1, 1), gtid(2, 2)])
+    (tmp_path / "b").write_bytes(begin + bytes(100))
+    groups = Groups(tmp_path / "b")
+    assert [one.whole for one in groups] == [True, False]
+    assert groups.torn == len(begin) - len(gtid(2, 2))
+
+
+def test_what_a_server_gave_up_within_a_file_does_not_count(tmp_path: Path) -> None:
+    """A transaction that has something, and no end, is not whole; one that is empty has nothing to miss."""
+    path = tmp_path / "b"
+    path.write_bytes(binlog([], [gtid(1, 1, flags=0) + ROWS, gtid(2, 2, flags=0), transaction(3, 3)]))
+    assert [(one.gtid.sequence, one.whole) for one in Groups(path)] == [(1, False), (2, True), (3, True)]
 
 
 def test_a_file_without_a_list_of_gtids(tmp_path: Path) -> None:
@@ -132,19 +184,22 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.flushed, self.names = folder, 0, ["binlog.000001"]
-        self.last = 0
+        self.last = self.queue = 0
         self.options = {"log_bin": 1, "log_slave_updates": 1, "wsrep_gtid_mode": 1}
         write(folder / self.names[0], 0, [])
 
-    def commit(self, count: int) -> None:
+    def commit(self, count: int, begin: int = 1000) -> None:
+        """Transactions a second after each other."""
         path = self.folder / self.names[-1]
         new = range(self.last + 1, self.last + count + 1)
-        path.write_bytes(path.read_bytes() + b"".join(transaction(one, 1000 + one) for one in new))
+        path.write_bytes(path.read_bytes() + b"".join(transaction(one, begin + one) for one in new))
         self.last += count
 
     def rotate(self) -> None:
         self.names.append(f"binlog.{int(self.names[-1][-6:]) + 1:06}")
-        write(self.folder / self.names[-1], self.last, [])
+        # Transaction n is of second 1000 + n, and a file is begun half a minute after the last one.
+        path = self.folder / self.names[-1]
+        path.write_bytes(binlog([(1, self.last)] if self.last else [], [], created=1030 + self.last))
 
     def purge(self) -> None:
         self.folder.joinpath(self.names.pop(0)).unlink()
@@ -156,6 +211,8 @@ class Server:
             return []
         if statement == "SHOW BINARY LOGS":
             return [(name, 1) for name in self.names]
+        if statement.endswith("'wsrep_local_recv_queue'"):
+            return [("wsrep_local_recv_queue", str(self.queue))]
         if statement.startswith("SHOW GLOBAL STATUS"):
             return [("wsrep_cluster_state_uuid", UUID)]
         return [(1, f"1-1-{self.last}", "11.8.6-MariaDB-log", str(self.folder / "binlog"), *self.options.values())]
@@ -187,6 +244,11 @@ def archive(server: Server, *stores: Any, pod: str = "n-galera-2") -> dict[str, 
     return archiver.archive(server, node, stores, SETTINGS, server.folder, Limit(60), lambda: NOW)
 
 
+def tail(store: VolumeStore) -> int | None:
+    found = segment.tail(store, UUID)
+    return None if found is None else found.last
+
+
 def ranges(store: VolumeStore, uuid: str = UUID) -> list[tuple[int, int]]:
     return sorted((one.first, one.last) for one in segment.spans(store, uuid))
 
@@ -203,11 +265,104 @@ def test_each_round_carries_what_is_new(server: Server, store: VolumeStore) -> N
     server.commit(1)
     assert archive(server, store)[store.label].segments == 2  # type: ignore[union-attr]
     assert ranges(store) == [(1, 3), (4, 5), (6, 6)]
-    (first, *_) = segment.spans(store, UUID)
+    first = min(segment.spans(store, UUID), key=lambda one: one.first)
     found = Segment.from_json(store.get(first.key))
     assert (found.key, found.domain, found.pod, found.file) == (first.key, 1, "n-galera-2", "binlog.000001")
     assert (found.earliest, found.latest, found.closed) == (moment(1001), moment(1003), NOW)
     assert store.get(found.object.key) == (server.folder / "binlog.000001").read_bytes()
+
+
+def test_each_file_has_a_time_of_its_own(server: Server, store: VolumeStore) -> None:
+    """Files of before this round ended when the next one was begun, not when they were archived."""
+    for _ in range(2):
+        server.commit(3)
+        server.rotate()
+    server.commit(3)
+    archive(server, store)
+    found = [Segment.from_json(store.get(one.key)) for one in segment.spans(store, UUID)]
+    assert sorted((one.last, one.closed) for one in found) == [(3, moment(1033)), (6, moment(1036)), (9, NOW)]
+    assert tail(store) == 9
+
+
+def test_the_time_of_a_file_is_from_before_it_was_closed(server: Server, store: VolumeStore) -> None:
+    server.commit(3)
+    node = archiver.inspect(server, "n-galera-2")
+    archiver.archive(
+        server, node, [store], SETTINGS, server.folder, Limit(60), lambda: NOW + timedelta(minutes=server.flushed)
+    )
+    (span,) = segment.spans(store, UUID)
+    assert Segment.from_json(store.get(span.key)).closed == NOW
+
+
+def test_a_node_that_lags_knows_only_of_its_own_transactions(server: Server, store: VolumeStore) -> None:
+    """What others committed before the file was closed comes in the next one."""
+    server.commit(3)
+    server.queue = 1
+    archive(server, store)
+    (span,) = segment.spans(store, UUID)
+    assert Segment.from_json(store.get(span.key)).closed == moment(1003)
+
+
+@pytest.mark.parametrize("size", [1, 30, 38, 60, 96])
+def test_a_server_that_was_killed_while_it_wrote(server: Server, store: VolumeStore, size: int) -> None:
+    """The transaction that was cut off is logged again in the next file, and is taken from there."""
+    server.commit(3)
+    path = server.folder / server.names[-1]
+    whole = path.read_bytes()
+    path.write_bytes(whole + transaction(4, 1004)[:size])
+    server.rotate()
+    # The list of GTIDs in the next file has the one that was cut off, or not.
+    write(server.folder / server.names[-1], 4 if size >= 38 else 3, [])
+    server.commit(5)
+    said: list[str] = []
+    node = archiver.inspect(server, "n-galera-2")
+    (done,) = archiver.archive(
+        server, node, [store], SETTINGS, server.folder, Limit(60), lambda: NOW, said.append
+    ).values()
+    assert isinstance(done, Outcome)
+    assert (done.segments, done.gap) == (2, None)
+    assert said == [f"binlog.000001 ends within a transaction, at byte {len(whole)}: what comes before is archived"]
+    assert ranges(store) == [(1, 3), (4, 8)]
+    first = Segment.from_json(store.get(segment.spans(store, UUID)[0].key))
+    assert store.get(first.object.key) == whole
+    assert first.data_bytes == len(whole)
+
+
+def test_files_that_were_just_begun_when_the_server_was_killed(server: Server, store: VolumeStore) -> None:
+    server.commit(3)
+    for size in (0, 3, 4, 30, 110):
+        server.rotate()
+        path = server.folder / server.names[-1]
+        path.write_bytes(path.read_bytes()[:size])
+    server.rotate()
+    server.commit(2)
+    (done,) = archive(server, store).values()
+    assert isinstance(done, Outcome)
+    assert (done.segments, done.gap) == (2, None)
+    assert ranges(store) == [(1, 3), (4, 5)]
+
+
+def test_the_end_of_the_archive_may_be_of_the_day_before(store: VolumeStore) -> None:
+    """The file of a node that lags is of the time of its last transaction."""
+    for day, first, last in ((20, 1, 9), (22, 10, 12), (21, 13, 15)):
+        key = segment.stem(UUID, first, last, datetime(2026, 11, day, tzinfo=UTC), "n-galera-2", "binlog.000001")
+        store.put(f"{key}.json", b"{}")
+    assert tail(store) == 15
+
+
+def test_a_hole_between_two_files_is_told(server: Server, store: VolumeStore) -> None:
+    """What was cut off and never came again is gone here."""
+    server.commit(3)
+    archive(server, store)
+    server.commit(2)
+    path = server.folder / server.names[-1]
+    path.write_bytes(path.read_bytes()[:-1])
+    server.rotate()
+    server.commit(2)
+    (done,) = archive(server, store).values()
+    assert isinstance(done, Outcome)
+    assert done.gap == (5, 5)
+    assert ranges(store) == [(1, 3), (4, 4), (6, 7)]
 
 
 def test_another_node_goes_on_where_its_own_logs_begin_earlier(
@@ -292,7 +447,7 @@ def test_clusters_have_archives_of_their_own(server: Server, store: VolumeStore)
     server.commit(3)
     archive(server, store)
     assert segment.tail(store, OTHER_UUID) is None
-    assert segment.tail(store, UUID) == 3
+    assert tail(store) == 3
 
 
 def test_documents_are_strict(server: Server, store: VolumeStore) -> None:

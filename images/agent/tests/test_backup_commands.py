@@ -57,7 +57,7 @@ class Bench:
             put_backup(self.stores[number], found)
         return found
 
-    def archive(self, query: object, node: object, stores: Sequence[Store], *_: object) -> dict[str, Any]:
+    def archive(self, query: object, node: object, stores: Sequence[Store], *_: object, **__: object) -> dict[str, Any]:
         self.archived = [one.label for one in stores]
         return dict.fromkeys(self.archived, DONE)
 
@@ -192,7 +192,7 @@ def test_a_segment_that_cannot_be_read_is_told_with_the_backup(
 def test_a_segment_that_ends_a_command_is_a_failure_in_words(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def ends(*_: object) -> None:
+    def ends(*_: object, **__: object) -> None:
         raise SegmentError("first is missing")
 
     monkeypatch.setattr(commands.binlog, "archive", ends)

@@ -103,6 +103,28 @@ def test_it_is_handed_to_the_last_node_but_not_amid_a_backup(nodes: tuple[Node, 
     assert two.round()
 
 
+def test_it_is_handed_over_when_this_node_is_ready(nodes: tuple[Node, Node], clock: Clock) -> None:
+    one, two = nodes
+    one.round()
+    one.better = "n-galera-2"
+    for ready in (False, False, True):
+        assert one.leader.leads
+        assert not two.round()
+        clock.now += RENEW_SECONDS
+        one.leader.round("", busy=False, ready=lambda ready=ready: ready)  # type: ignore[misc]
+    assert not one.leader.leads
+    clock.now += RENEW_SECONDS
+    assert two.round()
+
+
+def test_a_node_that_is_not_synced_does_not_ask(nodes: tuple[Node, Node], clock: Clock) -> None:
+    _, two = nodes
+    two.round()
+    clock.now += RENEW_SECONDS
+    two.leader.round("not Synced", busy=False, ready=lambda: False)
+    assert not two.leader.leads
+
+
 def test_a_node_that_is_not_synced_gives_it_back(nodes: tuple[Node, Node], clock: Clock) -> None:
     one, two = nodes
     assert two.round()

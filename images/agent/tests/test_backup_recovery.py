@@ -13,7 +13,7 @@ from binlog_samples import binlog, transaction, write
 from galera_agent.backup import recovery, selection
 from galera_agent.backup.manifest import Manifest, StoredObject
 from galera_agent.backup.recovery import Interval, Target, TargetError, holes, intervals, nearest, parse_target, steps
-from galera_agent.backup.replay import cut
+from galera_agent.backup.replay import Cut, cut
 from galera_agent.backup.segment import Segment, Span
 from galera_agent.chain import Refused
 
@@ -63,8 +63,8 @@ def backup(sequence: int) -> Manifest:
         (("2026-11-21T12:00:00Z", "", ""), Target(time=BEGIN)),
         (("2026-11-21T13:00:00+01:00", "", ""), Target(time=BEGIN)),
         (("2026-11-21 07:00:00-05:00", "", ""), Target(time=BEGIN)),
-        (("", "1-1-9", ""), Target(sequence=9)),
-        (("", "", "1-1-9"), Target(sequence=8)),
+        (("", "1-1-9", ""), Target(sequence=9, domain=1)),
+        (("", "", "0-1-9"), Target(sequence=8, domain=0)),
     ],
 )
 def test_targets(named: tuple[str, str, str], target: Target | None) -> None:
@@ -121,6 +121,30 @@ def test_holes_between_intervals_and_the_nearest_points() -> None:
     assert nearest([], Target(), 1) == "no point in time can be restored"
 
 
+@pytest.mark.parametrize(
+    ("backups", "ranges", "gone"),
+    [
+        ([], [(1, 9)], None),
+        ([3], [(4, 9)], None),
+        ([3], [(1, 5), (8, 9)], (6, 7)),
+        ([3], [(1, 5), (8, 9), (12, 14)], (6, 7)),
+        ([3], [(6, 9)], (4, 5)),
+        ([3], [(1, 5), (7, 9)], (6, 6)),
+        # A backup after the hole is where it goes on.
+        ([3, 7], [(1, 5), (8, 9)], None),
+        ([3, 8], [(1, 5), (8, 9)], None),
+        ([3, 12], [(1, 5), (8, 9)], None),
+        ([9], [(1, 5), (8, 9)], None),
+    ],
+)
+def test_a_hole_is_there_until_a_backup_is_behind_it(
+    backups: list[int], ranges: list[tuple[int, int]], gone: tuple[int, int] | None
+) -> None:
+    spans, documents = segments(*ranges)
+    found = intervals([backup(one) for one in backups], spans, lambda span: documents[span.key], 1)
+    assert recovery.broken_off(found, spans) == gone
+
+
 def replayed(after: int, target: Target, *ranges: tuple[int, int]) -> list[tuple[int, int]]:
     spans, documents = segments(*ranges)
     return [(one.after, one.segment.last) for one in steps(after, target, spans, lambda span: documents[span.key])]
@@ -133,15 +157,57 @@ def replayed(after: int, target: Target, *ranges: tuple[int, int]) -> list[tuple
         (Target(sequence=4), [(3, 5)]),
         (Target(sequence=6), [(3, 5), (5, 9)]),
         (Target(), [(3, 5), (5, 9)]),
-        (Target(time=minute(4)), [(3, 5)]),
-        (Target(time=minute(5)), [(3, 5)]),
-        (Target(time=minute(5.2)), [(3, 5)]),
+        (Target(time=minute(4)), [(3, 5), (5, 9)]),
+        (Target(time=minute(5)), [(3, 5), (5, 9)]),
+        (Target(time=minute(5.2)), [(3, 5), (5, 9)]),
         (Target(time=minute(5.5)), [(3, 5), (5, 9)]),
         (Target(time=minute(9.2)), [(3, 5), (5, 9)]),
     ],
 )
 def test_what_is_replayed(target: Target, expected: list[tuple[int, int]]) -> None:
     assert replayed(3, target, (1, 5), (6, 9)) == expected
+
+
+def test_that_a_file_was_closed_later_does_not_say_that_all_before_is_in_it() -> None:
+    """Only a later transaction does. As many files as were closed in one round may bear the time of that round."""
+    spans, documents = segments((1, 3), (4, 6), (7, 9))
+    documents = {key: replace(one, closed=minute(11)) for key, one in documents.items()}
+
+    def wanted(until: datetime) -> list[int]:
+        return [one.segment.last for one in steps(0, Target(time=until), spans, lambda span: documents[span.key])]
+
+    assert [wanted(minute(one)) for one in (2, 4, 6.5, 8)] == [[3], [3, 6], [3, 6, 9], [3, 6, 9]]
+    assert wanted(minute(11)) == [3, 6, 9]
+    with pytest.raises(TargetError, match="only to 2026-11-21T12:11:00Z"):
+        wanted(minute(11.5))
+
+
+def test_a_later_transaction_that_the_backup_has_ends_nothing() -> None:
+    """The clock of its node was ahead: of what is replayed nothing is later than the time, up to the last segment."""
+    spans, documents = segments((1, 5), (6, 9))
+    (key, first), (other, second) = documents.items()
+    documents = {key: replace(first, latest=minute(20)), other: second}
+    found = steps(3, Target(time=minute(9.1)), spans, lambda span: documents[span.key])
+    assert [(one.after, one.segment.last) for one in found] == [(3, 5), (5, 9)]
+    with pytest.raises(TargetError, match="only to 2026-11-21T12:05:20Z"):
+        steps(3, Target(time=minute(9.1)), spans[:1], lambda span: documents[span.key])
+
+
+def test_what_is_said_to_be_restorable_is() -> None:
+    """Also where nothing was written after the backup, and where two nodes closed their files at different times."""
+    spans, documents = segments((1, 4), (2, 4), (7, 9))
+    later = {key: replace(one, closed=minute(5)) for key, one in documents.items() if one.first == 2}
+    documents |= later
+    for base in (3, 4, 6, 9, 12):
+        (found,) = intervals([backup(base)], spans, lambda span: documents[span.key], 1)
+
+        def wanted(until: datetime, base: int = base) -> int:
+            since = backup(base).finished
+            return len(steps(base, Target(time=until), spans, lambda span: documents[span.key], since))
+
+        assert (wanted(found.since), wanted(found.until)) >= (0, 0)
+        with pytest.raises(TargetError, match="goes on without a hole only to"):
+            wanted(found.until + timedelta(seconds=1))
 
 
 @pytest.mark.parametrize(
@@ -174,30 +240,44 @@ def offset(number: int) -> int:
 @pytest.mark.parametrize(
     ("after", "target", "expected"),
     [
-        (4, Target(), (offset(0), None, 9)),
-        (6, Target(), (offset(2), None, 9)),
-        (9, Target(), (None, None, 9)),
-        (4, Target(sequence=7), (offset(0), offset(3), 7)),
-        (6, Target(sequence=7), (offset(2), offset(3), 7)),
-        (7, Target(sequence=7), (None, offset(3), 7)),
-        (4, Target(time=datetime.fromtimestamp(1002, UTC)), (offset(0), offset(3), 7)),
-        (4, Target(time=datetime.fromtimestamp(999, UTC)), (None, offset(0), 4)),
+        (4, Target(), Cut(offset(0), None, 9)),
+        (6, Target(), Cut(offset(2), None, 9)),
+        (9, Target(), Cut(None, None, 9)),
+        (4, Target(sequence=7), Cut(offset(0), offset(3), 7, reached=True)),
+        (6, Target(sequence=7), Cut(offset(2), offset(3), 7, reached=True)),
+        (7, Target(sequence=7), Cut(None, offset(3), 7, reached=True)),
+        (4, Target(time=datetime.fromtimestamp(1002, UTC)), Cut(offset(0), offset(3), 7, reached=True)),
+        (4, Target(time=datetime.fromtimestamp(999, UTC)), Cut(None, offset(0), 4, reached=True)),
     ],
 )
-def test_cuts(after: int, target: Target, expected: tuple[int | None, int | None, int], tmp_path: Path) -> None:
-    assert cut(write(tmp_path / "b", 4, range(5, 10)), 1, after, target) == expected
+def test_cuts(after: int, target: Target, expected: Cut, tmp_path: Path) -> None:
+    assert cut(write(tmp_path / "b", 4, range(5, 10)), 1, after, 9, target) == expected
+
+
+def test_what_comes_after_a_hole_in_a_file_is_left_out(tmp_path: Path) -> None:
+    """Such a file is two segments; the first one's end is the end."""
+    path = write(tmp_path / "b", 4, [5, 6, 8, 9])
+    assert cut(path, 1, 4, 6, Target()) == Cut(offset(0), offset(2), 6)
+    assert cut(path, 1, 7, 9, Target()) == Cut(offset(2), None, 9)
+
+
+def test_what_is_not_whole_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "b", 4, [5, 6])
+    path.write_bytes(path.read_bytes() + transaction(7, 1007)[:38])
+    assert cut(path, 1, 4, 7, Target()) == Cut(offset(0), offset(2), 6)
 
 
 def test_times_that_do_not_grow_end_at_the_first_later_one(tmp_path: Path) -> None:
     times = [10, 30, 20, 40]
     (tmp_path / "b").write_bytes(binlog([(1, 4)], [transaction(5 + n, time) for n, time in enumerate(times)]))
-    assert cut(tmp_path / "b", 1, 4, Target(time=datetime.fromtimestamp(25, UTC))) == (offset(0), offset(1), 5)
+    until = Target(time=datetime.fromtimestamp(25, UTC))
+    assert cut(tmp_path / "b", 1, 4, 8, until) == Cut(offset(0), offset(1), 5, reached=True)
 
 
 def test_what_a_file_holds_twice_is_replayed_once(tmp_path: Path) -> None:
     """After a crash a node logs again what it gets again."""
     path = write(tmp_path / "b", 4, [3, 4, 5, 6])
-    assert cut(path, 1, 4, Target(sequence=5)) == (offset(2), offset(3), 5)
+    assert cut(path, 1, 4, 6, Target(sequence=5)) == Cut(offset(2), offset(3), 5, reached=True)
 
 
 # --- which chain ----------------------------------------------------------------------------------------------------
@@ -235,8 +315,8 @@ def test_chains(wanted: str, inner: str, best: list[str]) -> None:
 @pytest.mark.parametrize(
     ("target", "best"),
     [
-        (Target(sequence=13), FIRST.name),
-        (Target(sequence=14), SECOND.name),
+        (Target(sequence=13, domain=1), FIRST.name),
+        (Target(sequence=14, domain=1), SECOND.name),
         (Target(time=SECOND.finished), SECOND.name),
         (Target(time=SECOND.finished - timedelta(seconds=1)), FIRST.name),
         (Target(), NEXT_FULL.name),
@@ -247,7 +327,35 @@ def test_the_last_backup_before_a_point(target: Target, best: str) -> None:
 
 
 def test_a_point_before_all_backups() -> None:
-    assert names(ALL, "latest", target=Target(sequence=9)) == []
+    assert names(ALL, "latest", target=Target(sequence=9, domain=1)) == []
+
+
+def test_a_point_of_another_domain() -> None:
+    """What a node wrote for itself alone has numbers of its own."""
+    target = parse_target("", "7-1-40", "")
+    with pytest.raises(Refused, match="SOURCE_GTID is 7-1-40; allowed: a GTID of domain 1, as the backups have"):
+        names(ALL, "latest", target=target)
+    local = [replace(one, gtid=f"{one.gtid},7-1-35") for one in (FULL, NEXT_FULL)]
+    assert names(local, "latest", target=target)[0][-1] == NEXT_FULL.name
+    assert names(local, "latest", target=Target(sequence=30, domain=1))[0][-1] == NEXT_FULL.name
+    with pytest.raises(TargetError, match="SOURCE_GTID is 7-1-40; allowed: a GTID of domain 1, that of the archived"):
+        recovery.start(local[1], target or Target(), 1)
+    assert recovery.start(local[1], Target(sequence=40, domain=1), 1) == 30
+
+
+@pytest.mark.parametrize("gtid", ["", "7-1-35"])
+@pytest.mark.parametrize("target", [Target(), Target(time=minute(8)), Target(sequence=40, domain=1)])
+def test_a_backup_of_which_it_is_not_known_what_it_has_begins_nothing(gtid: str, target: Target) -> None:
+    """It was made before the archive was; that begins with transaction 1 all the same."""
+    base = replace(FULL, gtid=gtid)
+    with pytest.raises(TargetError, match=f"its GTID is '{gtid}', and the archive is of domain 1"):
+        recovery.start(base, target, 1)
+    spans, documents = segments((1, 9))
+    assert recovery.intervals([base], spans, lambda span: documents[span.key], 1) == []
+    (found,) = recovery.intervals([base, backup(3)], spans, lambda span: documents[span.key], 1)
+    assert found.first == 3
+    (point,) = recovery.intervals([base], [], lambda span: documents[span.key], 0)
+    assert (point.since, point.until) == (base.finished, base.finished)
 
 
 def test_a_chain_without_a_link_is_told_and_older_ones_follow() -> None:

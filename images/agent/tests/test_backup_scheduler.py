@@ -42,6 +42,7 @@ class Bench:
         self.started: list[Work] = []
         self.said: list[str] = []
         self.unfit, self.seqno = "", 10
+        self.better: str | None = None
         self.state = State(self.said.append)
         kube.make_map(STATE)
         self.write()
@@ -54,7 +55,7 @@ class Bench:
             self.said.append,
             clock,
         )
-        leader = Leader(BootstrapLease(kube, LEASE, "n-galera-2", clock), lambda: None, clock)
+        leader = Leader(BootstrapLease(kube, LEASE, "n-galera-2", clock), lambda: self.better, clock)
         self.scheduler = Scheduler(
             leader,
             board,
@@ -252,6 +253,48 @@ def test_the_archive_runs_beside_and_only_after_writes(bench: Bench) -> None:
     bench.seqno = 11
     bench.rounds(20)
     assert bench.words.count(("archive",)) == 2
+
+
+def leads(bench: Bench) -> bool:
+    return bench.kube.leases[LEASE]["spec"]["holderIdentity"] == "n-galera-2"
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed"])
+def test_the_archive_is_brought_up_to_date_before_a_better_node_leads(bench: Bench, state: str) -> None:
+    """What runs is no such round: it may have looked before the last transaction."""
+    bench.write(binlog_interval_seconds=30)
+    bench.rounds(1)
+    tick, running = bench.started
+    tick.ends("nothing", message="", next=later(hours=1))
+    bench.better = "n-galera-3"
+    bench.rounds(10)
+    assert leads(bench)
+    running.ends("succeeded", last=10, problems=[])
+    bench.rounds(10)
+    assert leads(bench)
+    assert bench.words == [("tick",), ("archive",), ("archive",)]
+    bench.started[-1].ends(state, last=11, problems=[])
+    bench.rounds(2 * RENEW_SECONDS)
+    assert not leads(bench)
+
+
+def test_a_last_round_that_takes_too_long_holds_nobody_up(bench: Bench) -> None:
+    bench.write(binlog_interval_seconds=30)
+    bench.rounds(1)
+    bench.started[0].ends("nothing", message="", next=later(hours=1))
+    bench.better = "n-galera-3"
+    bench.rounds(55)
+    assert leads(bench)
+    bench.rounds(15)
+    assert not leads(bench)
+
+
+def test_without_an_archive_the_better_node_leads_at_once(bench: Bench) -> None:
+    bench.rounds(1)
+    bench.started[0].ends("nothing", message="", next=later(hours=1))
+    bench.better = "n-galera-3"
+    bench.rounds(2 * RENEW_SECONDS)
+    assert not leads(bench)
 
 
 def test_a_failed_archive_is_told_once_and_tried_again(bench: Bench) -> None:

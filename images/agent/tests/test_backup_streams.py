@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backup_samples import OTHER_UUID, OWNER, at, full, increment, verification
+from backup_samples import OTHER_UUID, OWNER, UUID, at, full, increment, verification
 from galera_agent import offline, restore
 from galera_agent.backup import streams
-from galera_agent.backup.manifest import Manifest, verification_key
+from galera_agent.backup.manifest import Manifest, StoredObject, verification_key
 from galera_agent.backup.pipe import StreamError
+from galera_agent.backup.segment import Segment
 from galera_agent.backup.store import StoreError
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
@@ -330,6 +331,24 @@ def test_a_time_without_an_archive(bench: Bench) -> None:
     with pytest.raises(Refused, match="there is no archive of binary logs"):
         bench.restore(target_point=target)
     assert bench.untouched()
+
+
+@pytest.mark.parametrize("named", [("latest", "", ""), ("2026-11-20T12:00:00Z", "", "")])
+def test_a_backup_from_before_the_archive(bench: Bench, named: tuple[str, str, str]) -> None:
+    """All of the store are: their GTIDs are of another domain."""
+    archived = at("2026-11-20 12:01")
+    one = Segment(
+        UUID, 1, 1, 50, archived, archived, archived, "n-galera-2", "binlog.000001", "11.8.6", 9, None, (),
+        StoredObject("binlogs/k", 9, "0" * 64),
+    )  # fmt: skip
+    bench.store.put(one.key, one.to_json())
+    with pytest.raises(Refused, match="its GTID is '0-1-7', and the archive is of domain 1"):
+        bench.restore(target_point=restore.parse_target(*named))
+    with pytest.raises(Refused, match="SOURCE_GTID is 1-1-9; allowed: a GTID of domain 0, as the backups have"):
+        bench.restore(target_point=restore.parse_target("", "1-1-9", ""))
+    assert bench.untouched()
+    bench.restore()
+    assert bench.applied == "full first second"
 
 
 def test_the_environment() -> None:

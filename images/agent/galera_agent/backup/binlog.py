@@ -7,21 +7,29 @@ and any node continues where another one left off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
-from . import binlog_events, segment
+from . import binlog_events, fork, segment
+from .binlog_events import transactions as _whole
 from .catalog import Catalog
 from .manifest import StoredObject
 from .pipe import Limit
 from .programs import pack
-from .segment import Segment, SegmentError, stem
+from .segment import Segment, SegmentError, Tail, stem
 from .settings import Settings
 from .store import Store, StoreError
 from .stream import send
+
+# So long a node that has just begun to lead may take to apply what the one before it has archived.
+_LAG_SECONDS = 10
 
 
 class ArchiveError(Exception):
@@ -37,11 +45,17 @@ class Query(Protocol):
 
 @dataclass(frozen=True)
 class Log:
-    """One closed binary log file. before: the last sequence that was logged before it. runs: what is in it."""
+    """One closed binary log file. before: the last sequence that was logged before it. runs: what is in it.
+
+    closed: when it was closed, or a little before; None where only its transactions tell. torn: from which byte on it
+    is no whole transaction, None where all of it is.
+    """
 
     path: Path
     before: int
     runs: tuple[binlog_events.Run, ...]
+    closed: datetime | None
+    torn: int | None = None
 
     @property
     def last(self) -> int:
@@ -94,59 +108,97 @@ def archive(
     scratch: Path,
     limit: Limit,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    say: Callable[[str], None] = lambda text: None,
+    pause: Callable[[float], None] = time.sleep,
 ) -> dict[str, Outcome | str]:
     """One round, for each target by its label: what was done, or why it failed.
 
     Raises ArchiveError, StreamError, OSError or binlog_events.BinlogError where this node's logs cannot be read.
     """
-    tails: dict[str, int | None] = {}
+    tails: dict[str, Tail | None] = {}
     results: dict[str, Outcome | str] = {}
     for store in stores:
         try:
-            tails[store.label] = segment.tail(store, node.uuid)
-        except StoreError as error:
+            tails[store.label] = _tail(store, node.uuid)
+        except (StoreError, SegmentError, ArchiveError) as error:
             results[store.label] = str(error)
+    node = _caught_up(query, node, max((one.last for one in tails.values() if one), default=0), pause)
+    for label, tail in list(tails.items()):
+        if tail is not None and node.position < tail.last:
+            results[label] = (
+                f"transaction {tail.last} is archived, and {node.pod} has come only to {node.position}: "
+                "it lags behind, or the cluster has gone back behind what is archived"
+            )
+            del tails[label]
     if not tails:
         return results
-    oldest = min(-1 if last is None else last for last in tails.values())
+    oldest = min(-1 if tail is None else tail.last for tail in tails.values())
     if node.position <= oldest:
-        return results | {label: Outcome(last or 0, 0, 0, None) for label, last in tails.items()}
+        return results | {label: Outcome(tail.last if tail else 0, 0, 0, None) for label, tail in tails.items()}
+    # Before the file is closed: what is committed in between may be in the next one.
+    closed_at = None if _lags(query) else now()
     query("FLUSH LOCAL BINARY LOGS")
-    closed_at = now()
-    logs = closed_logs(query, node, oldest)
+    logs = closed_logs(query, node, oldest, closed_at)
+    for log in (one for one in logs if one.torn is not None and one.last > oldest):
+        say(f"{log.path.name} ends within a transaction, at byte {log.torn}: what comes before is archived")
     for store in (one for one in stores if one.label in tails):
+        tail = tails[store.label]
         try:
-            results[store.label] = _carry(store, tails[store.label], logs, node, settings, scratch, limit, closed_at)
-        except StoreError as error:
+            _check_fork(store, tail, logs, node)
+            last = None if tail is None else tail.last
+            results[store.label] = _carry(store, last, logs, node, settings, scratch, limit)
+        except (StoreError, ArchiveError) as error:
             results[store.label] = str(error)
     return results
 
 
-def closed_logs(query: Query, node: Node, after: int) -> list[Log]:
-    """The closed logs that hold what came after a sequence, oldest first."""
+def closed_logs(query: Query, node: Node, after: int, closed: datetime | None) -> list[Log]:
+    """The closed logs that hold what came after a sequence, and that one, oldest first. closed: when the last one was.
+
+    Raises binlog_events.BinlogError, OSError.
+    """
     names = [str(row[0]) for row in query("SHOW BINARY LOGS")][:-1]
     found: list[Log] = []
     for name in reversed(names):
         path = node.basename.with_name(name)
         try:
+            created = binlog_events.read_created(path)
             start = binlog_events.read_start(path)
-            runs = tuple(binlog_events.runs(binlog_events.transactions(path), node.domain))
+            groups = binlog_events.Groups(path)
+            runs = tuple(binlog_events.runs((one for one in groups if one.whole), node.domain))
         except FileNotFoundError:
             # The server has purged it since: what is missing then shows as a gap.
             break
+        except binlog_events.EmptyError:
+            # The server was killed when it had just begun the file.
+            continue
+        except binlog_events.BinlogError:
+            if found and found[0].before <= after:
+                # Nothing of it is wanted.
+                break
+            raise
         # A server that got its data without a binary log has an empty list, and nothing of what was logged before.
         before = start.get(node.domain, runs[0].first - 1 if runs else 0)
-        found.insert(0, Log(path, before, runs))
-        if before <= after:
+        found.insert(0, Log(path, before, runs, closed, groups.torn))
+        # Only the last file was closed just now. A file that was closed earlier had ended when the next one was begun.
+        closed = created
+        if before < after or before == 0 <= after:
             break
     return found
 
 
 def missing(tail: int | None, logs: Sequence[Log]) -> tuple[int, int] | None:
-    """The sequences between what is archived and what these logs begin with, None where they join."""
-    if tail is None or not logs or logs[0].before <= tail:
+    """The first sequences after what is archived that these logs do not hold, None where they hold all."""
+    if not logs:
         return None
-    return tail + 1, logs[0].before
+    runs = [(run.first, run.last) for log in logs for run in log.runs]
+    # What a list of GTIDs names may follow: a transaction that was cut off is named there, and is logged again.
+    last = logs[0].before if tail is None else tail
+    for first, end in [*runs, (logs[-1].last + 1, logs[-1].last)]:
+        if first > last + 1:
+            return last + 1, first - 1
+        last = max(last, end)
+    return None
 
 
 def expire(store: Store, read: Catalog) -> tuple[int, list[str]]:
@@ -180,6 +232,45 @@ def expire(store: Store, read: Catalog) -> tuple[int, list[str]]:
     return count, problems
 
 
+def _tail(store: Store, uuid: str) -> Tail | None:
+    """The end of a cluster's archive. Raises ArchiveError where nothing may be added, StoreError, SegmentError."""
+    tail, known = segment.tail(store, uuid), fork.read(store, uuid)
+    if known is not None and tail is not None:
+        raise ArchiveError(str(known))
+    if known is not None:
+        # All of the history that was left has expired, so the archive begins anew.
+        store.delete(fork.key_of(uuid))
+    return tail
+
+
+def _caught_up(query: Query, node: Node, last: int, pause: Callable[[float], None]) -> Node:
+    """The node once it has come to a sequence, or as it is after a while: a new leader may have some left to apply."""
+    for _ in range(_LAG_SECONDS):
+        if node.position >= last:
+            break
+        pause(1)
+        node = inspect(query, node.pod)
+    return node
+
+
+def _check_fork(store: Store, tail: Tail | None, logs: Sequence[Log], node: Node) -> None:
+    """Keep in mind where the cluster has gone back behind what is archived.
+
+    Raises ArchiveError then, or StoreError.
+    """
+    if tail is None:
+        return
+    try:
+        end = Segment.from_json(store.get(tail.key))
+    except SegmentError:
+        # It is told as a problem of the store, and nothing can be learned from it.
+        return
+    logged = (one for log in logs if any(run.first <= tail.last for run in log.runs) for one in _whole(log.path))
+    if (found := fork.find(logged, end, tail.written, node.pod)) is not None:
+        store.put(fork.key_of(node.uuid), found.to_json())
+        raise ArchiveError(str(found))
+
+
 def _carry(
     store: Store,
     tail: int | None,
@@ -188,7 +279,6 @@ def _carry(
     settings: Settings,
     scratch: Path,
     limit: Limit,
-    closed: datetime,
 ) -> Outcome:
     wanted = [log for log in logs if tail is None or log.last > tail]
     count = size = 0
@@ -196,7 +286,7 @@ def _carry(
     for log in wanted:
         for run in log.runs:
             if run.last > last:
-                size += _store(store, log, run, node, settings, scratch, limit, closed)
+                size += _store(store, log, run, node, settings, scratch, limit)
                 count, last = count + 1, run.last
     return Outcome(last, count, size, missing(tail, wanted))
 
@@ -209,12 +299,12 @@ def _store(
     settings: Settings,
     scratch: Path,
     limit: Limit,
-    closed: datetime,
 ) -> int:
     """Write one segment and then its document; returns its bytes."""
+    closed = log.closed or run.latest
     suffix = ".zst.age" if settings.recipients else ".zst"
     key = stem(node.uuid, run.first, run.last, closed, node.pod, log.path.name) + suffix
-    with store.writer(key) as writer, log.path.open("rb") as source:
+    with store.writer(key) as writer, _content(log, scratch) as source:
         sent = send(pack(settings.zstd_level, settings.recipients), writer, scratch, limit, source=source)
         writer.commit()
     document = Segment(
@@ -228,10 +318,30 @@ def _store(
         pod=node.pod,
         file=log.path.name,
         server_version=node.version,
-        data_bytes=log.path.stat().st_size,
+        data_bytes=log.path.stat().st_size if log.torn is None else log.torn,
         encryption="age" if settings.recipients else None,
         recipients=settings.recipients,
         object=StoredObject(key, sent.size, sent.sha256),
     )
     store.put(document.key, document.to_json())
     return sent.size
+
+
+@contextmanager
+def _content(log: Log, scratch: Path) -> Iterator[BinaryIO]:
+    """A file up to its last whole transaction."""
+    if log.torn is None:
+        with log.path.open("rb") as file:
+            yield file
+        return
+    with log.path.open("rb") as file, tempfile.TemporaryFile(dir=scratch) as copy:
+        shutil.copyfileobj(file, copy)
+        copy.truncate(log.torn)
+        copy.seek(0)
+        yield copy
+
+
+def _lags(query: Query) -> bool:
+    """Whether this server has still to apply what others have committed."""
+    (row,) = query("SHOW GLOBAL STATUS LIKE 'wsrep_local_recv_queue'")
+    return int(row[1]) > 0

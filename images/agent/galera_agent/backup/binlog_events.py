@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A binary log file's transactions: where each begins, its GTID and its time. Reads headers only, of any size of file.
 
-Formats: https://mariadb.com/kb/en/2-binlog-event-header/, gtid_event, gtid_list_event. All numbers little-endian.
+A server that is killed may leave a file that ends within a transaction. It begins another file when it starts again,
+and logs that transaction there once more, if it was committed. So what is not whole does not count.
+
+Formats: https://mariadb.com/kb/en/2-binlog-event-header/, gtid_event, gtid_list_event, query_event; what ends a
+transaction is what the server's own replication takes for its end. All numbers little-endian.
 """
 
 from __future__ import annotations
@@ -10,19 +14,36 @@ import mmap
 import re
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 _MAGIC = b"\xfebin"
 # timestamp, type, server id, length of the event with this header, position of the next one, flags
 _HEADER = struct.Struct("<IBIIIH")
+# Of a GTID: sequence, domain, flags
+_HEAD = struct.Struct("<QIB")
+# Of a statement: thread, duration, length of the name of the database, error, length of the variables
+_QUERY_HEAD = struct.Struct("<IIBHH")
+_QUERY, _STOP, _ROTATE, _XID, _XA_PREPARE = 2, 3, 4, 16, 38
 _GTID, _GTID_LIST, _ENCRYPTION = 162, 163, 164
 _COUNT_MASK = (1 << 28) - 1
+# Flags of a GTID: one statement without an end of its own; XA PREPARE, which has that flag as well, but an end.
+_STANDALONE, _PREPARED_XA = 1, 64
+# What comes before such a statement: variables, the text of a statement, a map of a table, the contents of a file.
+_BEFORE_STATEMENT = frozenset((5, 9, 13, 14, 17, 19, 160))
+_ENDS = (b"COMMIT", b"ROLLBACK")
+_XA_ENDS = (b"XA COMMIT", b"XA ROLLBACK")
+_CHECKSUM = 4
 
 
 class BinlogError(ValueError):
     """A file is no binary log that can be read; the text names the file and the byte."""
+
+
+class EmptyError(BinlogError):
+    """A file ends before its first transaction could have been written."""
 
 
 @dataclass(frozen=True, order=True)
@@ -39,11 +60,15 @@ class Gtid:
 
 @dataclass(frozen=True)
 class Transaction:
-    """offset: of its first event in the file, in bytes. time: seconds since 1970 when its node began it."""
+    """offset: of its first event in the file, in bytes. time: seconds since 1970 when its node began it.
+
+    whole: whether its end is in the file as well: a server that was killed leaves one of which the end is missing.
+    """
 
     offset: int
     time: int
     gtid: Gtid
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,26 +93,76 @@ def parse_gtid(text: str) -> Gtid:
 
 def sequence_of(position: str, domain: int) -> int:
     """How far a list of GTIDs (`1-1-42,0-1-7`, may be empty) goes in a domain; 0 where it has none of it."""
-    gtids = [parse_gtid(one.strip()) for one in position.split(",") if one.strip()]
-    return max((one.sequence for one in gtids if one.domain == domain), default=0)
+    return sequences(position).get(domain, 0)
+
+
+def sequences(position: str) -> dict[int, int]:
+    """How far a list of GTIDs goes in each domain that it has. Raises ValueError."""
+    found: dict[int, int] = {}
+    for one in (parse_gtid(text.strip()) for text in position.split(",") if text.strip()):
+        found[one.domain] = max(one.sequence, found.get(one.domain, 0))
+    return found
 
 
 def read_start(path: Path) -> dict[int, int]:
-    """What was logged before a file: the last sequence of each domain. Raises BinlogError, OSError."""
-    for event in _events(path):
-        if event.kind == _GTID_LIST:
-            return _list(event)
-        if event.kind == _GTID:
-            break
-    raise BinlogError(f"{path.name} has no GTID list before its first transaction")
+    """What was logged before a file: the last sequence of each domain. Raises EmptyError, BinlogError, OSError."""
+    with _opened(path) as data:
+        for event in _events(path.name, data):
+            if event.kind == _GTID_LIST:
+                return _list(path.name, event, data)
+            if event.kind == _GTID:
+                raise BinlogError(f"{path.name} has no GTID list before its first transaction")
+    raise EmptyError(f"{path.name} ends before its GTID list")
+
+
+def read_created(path: Path) -> datetime:
+    """When a file was begun, which is when the one before it had ended. Raises EmptyError, BinlogError, OSError."""
+    with _opened(path) as data:
+        event = next(_events(path.name, data), None)
+        if event is None or event.kind is None:
+            raise EmptyError(f"{path.name} ends before its first event")
+        return datetime.fromtimestamp(event.time, UTC)
+
+
+class Groups:
+    """The transactions of a closed file, in the order in which they were committed, also those that are not whole.
+
+    torn: where a last one begins of which the end is missing, in bytes; known when all were read, None where there is
+    none. Reading raises BinlogError, OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.torn: int | None = None
+
+    def __iter__(self) -> Iterator[Transaction]:
+        self.torn = None
+        with _opened(self._path) as data:
+            open_one: Transaction | None = None
+            flags = events = 0
+            for event in _events(self._path.name, data):
+                if event.kind is None:
+                    self.torn = event.offset
+                elif event.kind == _GTID:
+                    if open_one is not None:
+                        # What has a GTID and nothing else changes nothing, and misses nothing.
+                        yield open_one if events else replace(open_one, whole=True)
+                    sequence, domain, flags = _HEAD.unpack_from(data, event.offset + _HEADER.size)
+                    gtid = Gtid(domain, event.server, sequence)
+                    open_one, events = Transaction(event.offset, event.time, gtid, whole=False), 0
+                elif open_one is not None and event.kind not in (_ROTATE, _STOP):
+                    events += 1
+                    if _ends(event, flags, data):
+                        yield replace(open_one, whole=True)
+                        open_one = None
+            if open_one is not None:
+                self.torn = open_one.offset
+                yield open_one
 
 
 def transactions(path: Path) -> Iterator[Transaction]:
-    """All transactions of a file, in the order in which they were committed. Raises BinlogError, OSError."""
-    for event in _events(path):
-        if event.kind == _GTID:
-            sequence, domain = struct.unpack_from("<QI", event.body)
-            yield Transaction(event.offset, event.time, Gtid(domain, event.server, sequence))
+    """The whole transactions of a closed file, in the order of their commits. Raises BinlogError, OSError."""
+    return (one for one in Groups(path) if one.whole)
 
 
 def runs(found: Iterable[Transaction], domain: int) -> list[Run]:
@@ -105,49 +180,88 @@ def runs(found: Iterable[Transaction], domain: int) -> list[Run]:
 
 @dataclass(frozen=True)
 class _Event:
+    """kind: None where the file ends within the event, or before it is written."""
+
     offset: int
-    kind: int
+    kind: int | None
     time: int
     server: int
-    body: bytes
+    length: int
 
 
-def _events(path: Path) -> Iterator[_Event]:
-    """The events whose contents matter here, with the beginning of their bodies; all others are stepped over."""
+@contextmanager
+def _opened(path: Path) -> Iterator[mmap.mmap]:
     with path.open("rb") as file:
-        size = path.stat().st_size
-        if size < len(_MAGIC) or file.read(len(_MAGIC)) != _MAGIC:
-            raise BinlogError(f"{path.name} does not begin as a binary log does")
+        begin = file.read(len(_MAGIC))
+        if begin != _MAGIC:
+            kind = EmptyError if _MAGIC.startswith(begin) else BinlogError
+            raise kind(f"{path.name} does not begin as a binary log does")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            offset = len(_MAGIC)
-            while offset < size:
-                event = _event(path.name, data, offset, size)
-                if event.kind == _ENCRYPTION:
-                    raise BinlogError(f"{path.name} is encrypted by the server (encrypt_binlog); allowed: OFF")
-                if event.kind in (_GTID, _GTID_LIST):
-                    yield event
-                offset += _HEADER.unpack_from(data, offset)[3]
+            yield data
+
+
+def _events(name: str, data: mmap.mmap) -> Iterator[_Event]:
+    """All events, without their bodies; the last one is of no kind where it was not written to its end."""
+    offset, size = len(_MAGIC), len(data)
+    while offset < size:
+        event = _event(name, data, offset, size)
+        yield event
+        if event.kind is None:
+            return
+        offset += event.length
 
 
 def _event(name: str, data: mmap.mmap, offset: int, size: int) -> _Event:
+    torn = _Event(offset, None, 0, 0, size - offset)
     if offset + _HEADER.size > size:
-        raise BinlogError(f"{name} is cut short at byte {offset}")
-    time, kind, server, length, _, _ = _HEADER.unpack_from(data, offset)
+        return torn
+    time, kind, server, length, following, _ = _HEADER.unpack_from(data, offset)
+    if not length and not any(data[offset:size]):
+        # After a loss of power a file may have its length, and not yet what was written.
+        return torn
+    if length >= _HEADER.size and offset + length > size and following in (0, (offset + length) & 0xFFFFFFFF):
+        return torn
     if length < _HEADER.size or offset + length > size:
         raise BinlogError(f"{name} has an event of {length} bytes at byte {offset}, and ends at {size}")
-    wanted = length if kind == _GTID_LIST else min(length, _HEADER.size + 13)
-    body = data[offset + _HEADER.size : offset + wanted] if kind in (_GTID, _GTID_LIST) else b""
-    if kind in (_GTID, _GTID_LIST) and len(body) < (13 if kind == _GTID else 4):
+    if kind == _ENCRYPTION:
+        raise BinlogError(f"{name} is encrypted by the server (encrypt_binlog); allowed: OFF")
+    if length - _HEADER.size < {_GTID: _HEAD.size, _GTID_LIST: 4}.get(kind, 0):
         raise BinlogError(f"{name} has an event cut short at byte {offset}")
-    return _Event(offset, kind, time, server, body)
+    return _Event(offset, kind, time, server, length)
 
 
-def _list(event: _Event) -> dict[int, int]:
-    count = struct.unpack_from("<I", event.body)[0] & _COUNT_MASK
-    if 4 + 16 * count > len(event.body):
-        raise BinlogError(f"the GTID list at byte {event.offset} is cut short")
+def _ends(event: _Event, flags: int, data: mmap.mmap) -> bool:
+    """Whether an event is the last one of its transaction."""
+    if event.kind in (_XID, _XA_PREPARE):
+        return True
+    if flags & _STANDALONE and not flags & _PREPARED_XA:
+        return event.kind not in _BEFORE_STATEMENT
+    if event.kind != _QUERY:
+        return False
+    text = _statement(event, data)
+    # A checksum may follow; the server writes these words alone.
+    return text.startswith(_XA_ENDS) or any(
+        text.startswith(word) and len(text) in (len(word), len(word) + _CHECKSUM) for word in _ENDS
+    )
+
+
+def _statement(event: _Event, data: mmap.mmap) -> bytes:
+    """The text of a statement, perhaps with a checksum behind it; of a long one the beginning."""
+    begin, end = event.offset + _HEADER.size, event.offset + event.length
+    if begin + _QUERY_HEAD.size > end:
+        return b""
+    _, _, database, _, variables = _QUERY_HEAD.unpack_from(data, begin)
+    first = begin + _QUERY_HEAD.size + variables + database + 1
+    return data[first : min(end, first + 64)]
+
+
+def _list(name: str, event: _Event, data: mmap.mmap) -> dict[int, int]:
+    body = data[event.offset + _HEADER.size : event.offset + event.length]
+    count = struct.unpack_from("<I", body)[0] & _COUNT_MASK
+    if 4 + 16 * count > len(body):
+        raise BinlogError(f"{name} has a GTID list cut short at byte {event.offset}")
     found: dict[int, int] = {}
     for index in range(count):
-        domain, _, sequence = struct.unpack_from("<IIQ", event.body, 4 + 16 * index)
+        domain, _, sequence = struct.unpack_from("<IIQ", body, 4 + 16 * index)
         found[domain] = max(sequence, found.get(domain, 0))
     return found

@@ -167,7 +167,7 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         ours, why = _ours(stores, owner, catalog.claim)
         outcomes: dict[str, binlog.Outcome | str] = {label: str(error) for label, error in why.items()}
         if ours:
-            outcomes |= binlog.archive(query, node, ours, found, Path(scratch), limit)
+            outcomes |= binlog.archive(query, node, ours, found, Path(scratch), limit, say=_say)
     refused = any(isinstance(error, OwnerError) for error in why.values())
     problems = [f"{label}: {one}" for label, one in outcomes.items() if isinstance(one, str)]
     done = {label: one for label, one in outcomes.items() if isinstance(one, binlog.Outcome)}

@@ -95,8 +95,11 @@ class Leader:
         """Whether this pod certainly holds the Lease: it was renewed a moment ago."""
         return self._clock() - self._held_at < LOST_SECONDS
 
-    def round(self, unfit: str, busy: bool) -> None:
-        """Look at the Lease and do what is due; at most as often as a Lease is renewed. Raises ApiError."""
+    def round(self, unfit: str, busy: bool, ready: Callable[[], bool] = lambda: True) -> None:
+        """Look at the Lease and do what is due; at most as often as a Lease is renewed. Raises ApiError.
+
+        ready: whether the Lease may go to a better node now; asked only then, and again until it may.
+        """
         began = self._clock()
         if began - self._round_at < RENEW_SECONDS:
             return
@@ -106,6 +109,8 @@ class Leader:
         free = self._lease.held or self.holder is None
         better = self._better() if free and not busy and not unfit else None
         step, self.reason = decide(View(self._lease.held, lease, unfit, busy, better))
+        if step is Step.GIVE_BACK and not unfit and not ready():
+            step, self.reason = Step.RENEW, f"{self.reason}, once this is done here"
         if not self._lease.held:
             # Somebody else has it: there is nothing to hold on to until the old renewal is out of date.
             self._held_at = float("-inf")

@@ -8,16 +8,19 @@ node began later than that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from .binlog_events import Transaction, parse_gtid, sequence_of
+from .binlog_events import Transaction, parse_gtid, sequence_of, sequences
 from .document import to_time
 from .manifest import Manifest
 from .segment import GapError, Segment, Span, chosen, covered
 
 LATEST = "latest"
+# Clocks may differ by so much, and a file may have been closed so long after the last transaction that tells of it.
+_OVERLAP = timedelta(minutes=10)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class TargetError(ValueError):
@@ -26,13 +29,15 @@ class TargetError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """Where to stop: after a sequence (of the domain of Galera), or before the first transaction later than a time.
+    """Where to stop: after a sequence of a domain, or before the first transaction later than a time.
 
-    Both None: at the end of the archive.
+    Both None: at the end of the archive. named: what the user said of the sequence, for what is said of it.
     """
 
     sequence: int | None = None
     time: datetime | None = None
+    domain: int | None = None
+    named: str = field(default="", compare=False)
 
     def ends(self, one: Transaction) -> bool:
         """Whether a transaction comes after the point."""
@@ -78,7 +83,9 @@ def parse_target(time: str, gtid: str, before: str) -> Target | None:
             found = parse_gtid(gtid or before)
         except ValueError as error:
             raise TargetError(str(error)) from None
-        return Target(sequence=found.sequence - (0 if gtid else 1))
+        (variable,) = named
+        sequence = found.sequence - (0 if gtid else 1)
+        return Target(sequence=sequence, domain=found.domain, named=f"SOURCE_{variable} is {found}")
     return None
 
 
@@ -87,19 +94,18 @@ def intervals(
 ) -> list[Interval]:
     """What can be restored of one cluster: each backup, and on from it as far as the archive has no hole.
 
-    Backups that meet the same stretch of the archive are one interval. load reads the document of a segment.
+    Backups that meet the same stretch of the archive are one interval. Where there is an archive, a backup without a
+    GTID of the domain is none of it: see start(). load reads the document of a segment.
     """
     ranges = covered(spans)
     result: list[Interval] = []
-    for one in sorted(backups, key=lambda one: sequence_of(one.gtid, domain)):
+    known = [one for one in backups if not spans or domain in sequences(one.gtid)]
+    for one in sorted(known, key=lambda one: sequence_of(one.gtid, domain)):
         start = sequence_of(one.gtid, domain)
         last = next((end for first, end in ranges if first <= start + 1 <= end), start)
         if result and start <= result[-1].last:
             continue
-        until = one.finished
-        if last > start:
-            until = max(until, load(next(span for span in spans if span.last == last)).closed)
-        result.append(Interval(one.name, start, last, one.finished, until))
+        result.append(Interval(one.name, start, last, one.finished, _until(one.finished, last, spans, load)))
     return result
 
 
@@ -108,23 +114,62 @@ def holes(found: Sequence[Interval]) -> list[tuple[datetime, datetime]]:
     return [(one.until, other.since) for one, other in pairwise(found) if one.until < other.since]
 
 
-def steps(after: int, target: Target, spans: Sequence[Span], load: Callable[[Span], Segment]) -> list[Step]:
-    """What to replay on a state that has everything up to a sequence. Raises TargetError where it is not archived."""
+def broken_off(found: Sequence[Interval], spans: Sequence[Span]) -> tuple[int, int] | None:
+    """The sequences that are not archived after all intervals, None where the archive does not go on behind them.
+
+    found: of these spans. What follows can be restored only from a backup that is taken then.
+    """
+    last = max((one.last for one in found), default=None)
+    later = [first for first, _ in covered(spans) if last is not None and first > last + 1]
+    return None if last is None or not later else (last + 1, min(later) - 1)
+
+
+def start(base: Manifest, target: Target, domain: int) -> int:
+    """The sequence after which the replay on a backup begins. domain: of the archive.
+
+    Raises TargetError where the backup does not say which transactions it has, or the point is of another domain.
+    """
+    if target.domain not in (None, domain):
+        raise TargetError(f"{target.named}; allowed: a GTID of domain {domain}, that of the archived transactions")
+    found = sequences(base.gtid).get(domain)
+    if found is None:
+        raise TargetError(
+            f"its GTID is '{base.gtid}', and the archive is of domain {domain}: it was taken without the binary log, "
+            "and which archived transactions it has is not known"
+        )
+    return found
+
+
+def steps(
+    after: int, target: Target, spans: Sequence[Span], load: Callable[[Span], Segment], since: datetime = _NEVER
+) -> list[Step]:
+    """What to replay on a state that has everything up to a sequence. Raises TargetError where it is not archived.
+
+    since: when the state was taken. For a time the last step may hold nothing of what is wanted: only a transaction
+    later than the time shows that none before it is missing, and where there is none, the end of the archive does.
+    """
     try:
         if target.sequence is not None:
-            return list(_steps(after, chosen(spans, after, target.sequence), load))
+            found = list(_steps(after, chosen(spans, after, target.sequence), load))
+            _check_line(since, found)
+            return found
         end = next((last for first, last in covered(spans) if first <= after + 1 <= last), after)
         found = list(_steps(after, chosen(spans, after, end), load))
     except GapError as error:
         raise TargetError(str(error)) from None
+    _check_line(since, found)
     if target.time is None:
         return found
     result: list[Step] = []
     for step in found:
         result.append(step)
-        if step.segment.latest > target.time or step.segment.closed >= target.time:
+        # Of a segment that begins earlier than it is needed, the latest transaction may be one that is not replayed.
+        if step.segment.latest > target.time and step.after < step.segment.first:
             return result
-    raise TargetError(f"the archive goes on without a hole only to {_end(found)}")
+    until = _until(since, end, spans, load)
+    if target.time <= until:
+        return found
+    raise TargetError(f"the archive goes on without a hole only to {to_time(until) if found else 'the backup itself'}")
 
 
 def nearest(found: Sequence[Interval], target: Target, domain: int) -> str:
@@ -152,8 +197,23 @@ def _steps(after: int, wanted: Sequence[Span], load: Callable[[Span], Segment]) 
         after = span.last
 
 
-def _end(found: Sequence[Step]) -> str:
-    return to_time(found[-1].segment.closed) if found else "the backup itself"
+def _check_line(since: datetime, found: Sequence[Step]) -> None:
+    """Raise TargetError where a segment has numbers that were there before, and is all from later than those.
+
+    since: when the state was taken. Such transactions are others: the cluster has gone back, and has counted on.
+    """
+    for step in found:
+        if since != _NEVER and step.segment.first <= step.after and step.segment.earliest > since + _OVERLAP:
+            raise TargetError(
+                f"{step.segment.key} begins with transaction {step.segment.first}, which was begun after "
+                f"{to_time(since)} and is another one than that before: the cluster has gone back in between"
+            )
+        since = max(since, step.segment.closed, step.segment.latest)
+
+
+def _until(since: datetime, last: int, spans: Sequence[Span], load: Callable[[Span], Segment]) -> datetime:
+    """The last time that can be restored on a state of a time, where nothing after a sequence is archived."""
+    return max([since, *(load(span).closed for span in spans if span.last == last)])
 
 
 def _time(text: str) -> datetime:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from .. import datadir
 from . import programs
-from .binlog_events import transactions
+from .binlog_events import BinlogError, Groups
 from .pipe import Limit, StreamError
 from .recovery import Step, Target
 from .store import Store
@@ -34,9 +35,13 @@ def replay(
     limit: Limit,
     say: Callable[[str], None],
 ) -> int:
-    """Replay up to the target; returns the last sequence. Raises StreamError, CorruptError, StoreError, OSError."""
+    """Replay one step or more up to the target; returns the last sequence.
+
+    Raises StreamError, CorruptError, StoreError, OSError.
+    """
     log = scratch / "client.log"
-    reached = steps[0].after if steps else 0
+    last = steps[0].after
+    part = Cut(None, None, last)
     with log.open("wb") as out:
         client = subprocess.Popen(
             ["mariadb", "--no-defaults", f"--socket={socket}", "--user=mysql", "--binary-mode", _PACKET],
@@ -46,11 +51,20 @@ def replay(
         )
     assert client.stdin is not None
     try:
-        for step in steps:
+        for planned in steps:
+            # What a segment names and does not hold may be in the next one.
+            step = replace(planned, after=min(planned.after, last))
+            if step.segment.first > last + 1:
+                break
             say(f"replays transactions {step.after + 1} to {step.segment.last} of {step.segment.key}")
             path = fetch(step, store, identity, scratch, limit)
-            reached = max(reached, _pour(path, step, target, client.stdin, scratch, limit, log))
+            part = _pour(path, step, target, client.stdin, scratch, limit, log)
             path.unlink()
+            last = max(last, part.last)
+            if part.reached:
+                break
+        if not part.reached and last < (wanted := _wanted(steps, target)):
+            raise CorruptError(f"transactions {last + 1} to {wanted} are not in the segments that name them")
         client.stdin.close()
         if client.wait():
             raise StreamError(f"mariadb ended with {client.returncode}: {_words(log)}")
@@ -58,7 +72,7 @@ def replay(
         if client.poll() is None:
             client.kill()
             client.wait()
-    return reached
+    return last
 
 
 def fetch(step: Step, store: Store, identity: Path, scratch: Path, limit: Limit) -> Path:
@@ -78,36 +92,50 @@ def fetch(step: Step, store: Store, identity: Path, scratch: Path, limit: Limit)
     return path
 
 
-def cut(path: Path, domain: int, after: int, target: Target) -> tuple[int | None, int | None, int]:
-    """Where in a file the transactions begin that are wanted, where they end, and the last one's sequence.
+@dataclass(frozen=True)
+class Cut:
+    """The part of a file that is wanted, from byte begin to before byte end, and the last sequence with it.
 
-    Beginning None: none is wanted; end None: all to the end of the file.
+    begin: None where nothing is wanted. end: None for all to the end of the file. reached: whether the target was.
     """
+
+    begin: int | None
+    end: int | None
+    last: int
+    reached: bool = False
+
+
+def cut(path: Path, domain: int, after: int, until: int, target: Target) -> Cut:
+    """What of a file is wanted: transactions after `after`, none after `until` or after the target."""
     begin: int | None = None
     last = after
-    for one in transactions(path):
+    for one in Groups(path):
         ours = one.gtid.domain == domain
         if begin is None:
             if not ours or one.gtid.sequence <= after:
                 continue
             begin = one.offset
         # A transaction of another domain stands where it was committed.
-        if (ours or target.sequence is None) and target.ends(one):
-            return (None if one.offset == begin else begin), one.offset, last
+        reached = (ours or target.sequence is None) and target.ends(one)
+        if reached or not one.whole or (ours and one.gtid.sequence > until):
+            return Cut(None if one.offset == begin else begin, one.offset, last, reached)
         if ours:
             last = one.gtid.sequence
-    return begin, None, last
+    return Cut(begin, None, last)
 
 
 def _pour(
     path: Path, step: Step, target: Target, sink: IO[bytes], scratch: Path, limit: Limit, client_log: Path
-) -> int:
-    """The wanted part of a file as statements into the client; returns the last sequence."""
-    begin, end, last = cut(path, step.segment.domain, step.after, target)
-    if begin is None:
-        return last
-    arguments = ["mariadb-binlog", "--no-defaults", "--verify-binlog-checksum", f"--start-position={begin}"]
-    arguments += [] if end is None else [f"--stop-position={end}"]
+) -> Cut:
+    """The wanted part of a file as statements into the client; returns which part that is."""
+    try:
+        part = cut(path, step.segment.domain, step.after, step.segment.last, target)
+    except BinlogError as error:
+        raise CorruptError(f"{step.segment.object.key}: {error}") from None
+    if part.begin is None:
+        return part
+    arguments = ["mariadb-binlog", "--no-defaults", "--verify-binlog-checksum", f"--start-position={part.begin}"]
+    arguments += [] if part.end is None else [f"--stop-position={part.end}"]
     log = scratch / "binlog.log"
     with log.open("wb") as err:
         reader = subprocess.Popen([*arguments, str(path)], stdin=subprocess.DEVNULL, stdout=sink, stderr=err)
@@ -127,7 +155,12 @@ def _pour(
         raise StreamError(
             f"mariadb-binlog ended with {reader.returncode}: {_words(log)}; mariadb: {_words(client_log)}"
         )
-    return last
+    return part
+
+
+def _wanted(steps: Sequence[Step], target: Target) -> int:
+    """The last sequence to replay, as far as it is known beforehand."""
+    return steps[-1].segment.last if target.sequence is None else target.sequence
 
 
 def _words(log: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..kube import ApiError
+from ..lease import RENEW_SECONDS
 from ..settings import SettingsError
 from . import settings as backup_settings
 from .leader import Leader
@@ -31,6 +32,8 @@ _PUBLISH_SECONDS = 60.0
 _SETTINGS_SECONDS = 180.0
 # Beyond its own deadline a child has time to clean up.
 _GRACE_SECONDS = 60.0
+# So long a leader that makes room for a better one may take for its last round of the archive.
+_LAST_SECONDS = 60.0
 # A closed log has to be uploaded within the interval as well.
 _ARCHIVE_SHARE = 2 / 3
 
@@ -93,6 +96,15 @@ class Progress:
     changed: bool = True
 
 
+@dataclass
+class _Leaving:
+    """When the leader began to make room for another one, when it last looked at that, and its last round."""
+
+    began: float = float("-inf")
+    asked_at: float = float("-inf")
+    archiver: Running | None = None
+
+
 class Scheduler:
     """One round after the other; see the module."""
 
@@ -120,6 +132,7 @@ class Scheduler:
         self._request: Mapping[str, Any] | None = None
         self._archiver: Running | None = None
         self._asked_at = float("-inf")
+        self._leaving = _Leaving()
         self._progress = Progress()
         self._problem = ""
 
@@ -142,7 +155,7 @@ class Scheduler:
                 self._leader.resign()
             return
         try:
-            self._leader.round(self._unfit(), busy=self._work is not None)
+            self._leader.round(self._unfit(), busy=self._work is not None, ready=self._archived_all)
         except ApiError as error:
             self._say_once(f"backup: the Lease cannot be kept: {error}")
         if not self._leader.leads:
@@ -302,6 +315,22 @@ class Scheduler:
         if progress.changed or now - progress.published_at >= _PUBLISH_SECONDS:
             progress.changed, progress.published_at = False, now
             self._board.publish(progress.document)
+
+    def _archived_all(self) -> bool:
+        """Whether a last round of the archive has ended; begins it.
+
+        The logs of the next leader may begin with the transfer of its data, after this node's round before.
+        """
+        now, settings = self._clock(), self._settings
+        if settings is None or settings.binlog_interval_seconds is None:
+            return True
+        if now - self._leaving.asked_at > 2 * RENEW_SECONDS:
+            self._leaving = _Leaving(began=now)
+        self._leaving.asked_at = now
+        if self._leaving.archiver is None and self._archiver is None:
+            self._leaving.archiver = self._archiver = self._start(["archive"])
+        done = self._leaving.archiver is not None and self._leaving.archiver.result() is not None
+        return done or now - self._leaving.began >= _LAST_SECONDS
 
     def _stop_all(self) -> None:
         """End what runs: its outcome is nobody's business any more, and what it leaves the next run removes."""

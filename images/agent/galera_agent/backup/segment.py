@@ -36,8 +36,9 @@ class GapError(Exception):
 class Segment:
     """Transactions first to last (sequences of the domain of Galera), without a hole.
 
-    uuid: of the cluster. earliest, latest: the transactions' times. closed: when the file was closed, so that nothing
-    from before is missing. pod, file: where it comes from. data_bytes: of the file.
+    uuid: of the cluster. earliest, latest: the transactions' times. closed: when the file was closed, or a little
+    before: what was committed by then is in no later file. pod, file: where it comes from. data_bytes: of the file, up
+    to its last whole transaction.
     """
 
     uuid: str
@@ -123,13 +124,29 @@ def spans(store: Store, uuid: str) -> list[Span]:
     return _spans(entry.key for entry in store.list(f"{BINLOGS}{uuid}/"))
 
 
-def tail(store: Store, uuid: str) -> int | None:
-    """The last archived sequence, None where there is none. Looks only at the newest day. Raises StoreError."""
+@dataclass(frozen=True)
+class Tail:
+    """The last archived sequence, the key of its document, and when that was written by the clock of the store."""
+
+    last: int
+    key: str
+    written: datetime
+
+
+def tail(store: Store, uuid: str) -> Tail | None:
+    """The end of the archive, None where there is none. Raises StoreError.
+
+    Looks at the newest two days with segments: what is archived last may have been closed before midnight.
+    """
+    ends: list[Tail] = []
     for day in reversed(list(store.children(f"{BINLOGS}{uuid}/"))):
-        found = _spans(entry.key for entry in store.list(f"{BINLOGS}{uuid}/{day}"))
+        entries = list(store.list(f"{BINLOGS}{uuid}/{day}"))
+        found = [Tail(span.last, span.key, entry.modified) for entry in entries for span in _spans([entry.key])]
         if found:
-            return max(one.last for one in found)
-    return None
+            ends.append(max(found, key=lambda one: (one.last, one.written)))
+        if len(ends) == 2:
+            break
+    return max(ends, key=lambda one: one.last, default=None)
 
 
 def covered(found: Iterable[Span]) -> list[tuple[int, int]]:

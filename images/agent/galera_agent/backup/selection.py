@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from ..chain import LATEST, NONE, Refused
-from .binlog_events import parse_gtid
+from .binlog_events import sequences
 from .catalog import CLOCK_STEP, Backup, Catalog, ChainError
 from .manifest import parse_name
 from .recovery import Target
@@ -25,8 +25,9 @@ def candidates(
     undone; where it has none they come by their time. In place of a chain a text says why it cannot be restored.
 
     backup: `latest`, or the name of a full backup or of an increment. increment: `latest`, `none`, or a name. target:
-    the end of the chain must not be after it. Raises Refused for names that do not fit.
+    the end of the chain must not be after it. Raises Refused for names or a domain that do not fit.
     """
+    _check_domain(catalogs, target)
     names = _names(catalogs, backup, increment)
     for name in sorted(names, key=_order(catalogs, names), reverse=True):
         for catalog in catalogs:
@@ -92,11 +93,18 @@ def _before(backup: Backup, target: Target | None) -> bool:
         return True
     if target.time is not None:
         return backup.manifest.finished <= target.time
-    if target.sequence is not None:
-        # Other domains than that of Galera grow by what a node writes for itself alone, and stay behind.
-        sequences = [parse_gtid(one).sequence for one in backup.manifest.gtid.split(",") if one]
-        return bool(sequences) and max(sequences) <= target.sequence
+    if target.sequence is not None and target.domain is not None:
+        found = sequences(backup.manifest.gtid).get(target.domain)
+        return found is not None and found <= target.sequence
     return True
+
+
+def _check_domain(catalogs: Sequence[Catalog], target: Target | None) -> None:
+    """Raise Refused where the point is of a domain of which no backup has a transaction."""
+    known = {domain for catalog in catalogs for one in catalog.backups for domain in sequences(one.manifest.gtid)}
+    if target is not None and target.domain is not None and known and target.domain not in known:
+        allowed = ", ".join(map(str, sorted(known)))
+        raise Refused(f"{target.named}; allowed: a GTID of domain {allowed}, as the backups have")
 
 
 def _names(catalogs: Sequence[Catalog], backup: str, increment: str) -> set[str]:

@@ -18,10 +18,9 @@ from .. import chain as directories
 from .. import offline
 from ..chain import Refused
 from ..sources import TARGET_EXTRA, TEMP_EXTRA, beside
-from . import catalog, programs, recovery, segment, selection, settings
-from .binlog_events import sequence_of
+from . import catalog, fork, programs, recovery, segment, selection, settings
 from .document import to_time
-from .manifest import StoredObject
+from .manifest import Manifest, StoredObject
 from .pipe import Limit
 from .recovery import Step, Target, TargetError
 from .replay import replay
@@ -270,12 +269,17 @@ def _steps(store: Store, chosen: Chosen, target: Target | None) -> list[Step]:
         return []
     last = chosen[-1].manifest
     spans, load = segment.spans(store, last.uuid), load_segment(store)
+    gone_back = fork.read(store, last.uuid)
+    if gone_back is not None and last.finished > gone_back.since:
+        if target.time is not None and target.time == last.finished:
+            return []
+        raise TargetError(str(gone_back))
     if not spans:
         if target.time is not None and target.time == last.finished:
             return []
         raise TargetError("there is no archive of binary logs of its cluster")
     domain = load(spans[-1]).domain
-    return recovery.steps(sequence_of(last.gtid, domain), target, spans, load)
+    return recovery.steps(recovery.start(last, target, domain), target, spans, load, last.finished)
 
 
 def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catalog]], target: Target | None) -> str:
@@ -303,11 +307,26 @@ def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.
     good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
     if not good:
         return [], 0
-    present = selection.present([read])
-    uuid = present if any(one.uuid == present for one in good) else good[-1].uuid
+    uuid = _history(read, good)
     spans, load = segment.spans(store, uuid), load_segment(store)
     domain = load(spans[-1]).domain if spans else 0
-    return recovery.intervals([one for one in good if one.uuid == uuid], spans, load, domain), domain
+    mine = [one for one in good if one.uuid == uuid]
+    gone_back = fork.read(store, uuid) if spans else None
+    later = [one for one in mine if gone_back is not None and one.finished > gone_back.since]
+    found = recovery.intervals([one for one in mine if one not in later], spans, load, domain)
+    return [*found, *recovery.intervals(later, [], load, domain)], domain
+
+
+def broken_off(store: Store, read: catalog.Catalog, found: Sequence[recovery.Interval]) -> tuple[int, int] | None:
+    """As in recovery, of the history of known_intervals, which found is of. Raises StoreError."""
+    good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
+    return recovery.broken_off(found, segment.spans(store, _history(read, good))) if good else None
+
+
+def _history(read: catalog.Catalog, good: Sequence[Manifest]) -> str:
+    """The uuid of the present history, or of the newest backup where none is of that."""
+    present = selection.present([read])
+    return present if present is not None and any(one.uuid == present for one in good) else good[-1].uuid
 
 
 def _point(target: Target, steps: Sequence[Step]) -> str:

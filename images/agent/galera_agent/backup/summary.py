@@ -28,6 +28,11 @@ def _target(store: Store, found: Catalog | str) -> dict[str, Any]:
     problems = [*_unprotected(found), *found.problems]
     try:
         intervals, domain = streams.known_intervals(store, found)
+        if (gone := streams.broken_off(store, found, intervals)) is not None:
+            problems.append(
+                f"transactions {gone[0]} to {gone[1]} are not archived: what comes after them can be restored only "
+                "from the next backup on"
+            )
     except (StoreError, SegmentError) as error:
         intervals, domain = [], 0
         problems.append(f"the archive of binary logs cannot be read: {error}")

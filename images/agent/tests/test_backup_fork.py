@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster that goes back behind what is archived of it: nothing of two histories is put together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from backup_samples import UUID, catalog, full
+from binlog_samples import write
+from galera_agent.backup import binlog as archiver
+from galera_agent.backup import fork, segment, streams, summary
+from galera_agent.backup.binlog import Outcome
+from galera_agent.backup.binlog_events import Gtid, Transaction
+from galera_agent.backup.fork import Fork
+from galera_agent.backup.manifest import Manifest
+from galera_agent.backup.pipe import Limit
+from galera_agent.backup.recovery import Target, TargetError, steps
+from galera_agent.backup.segment import Segment, SegmentError
+from galera_agent.backup.volume_store import VolumeStore
+from test_backup_binlog import NOW, SETTINGS, Server, other, server, store
+from test_backup_recovery import minute, segments
+
+__all__ = ["other", "server", "store"]
+# Seconds since 1970 at which the lost numbers come again: well after they were archived.
+AGAIN = int(time.time()) + 300
+
+
+def archive(server: Server, store: VolumeStore, pauses: list[float] | None = None) -> Outcome | str:
+    def pause(seconds: float) -> None:
+        if pauses is not None:
+            pauses.append(seconds)
+
+    node = archiver.inspect(server, "n-galera-0")
+    found = archiver.archive(server, node, [store], SETTINGS, server.folder, Limit(60), lambda: NOW, pause=pause)
+    return found[store.label]
+
+
+def goes_back(server: Server, to: int) -> None:
+    """It had come to a number when it was killed, and the cluster goes on with it."""
+    server.last = to
+    write(server.folder / server.names[-1], to, [])
+
+
+def test_a_leader_that_is_behind_the_archive_says_so(server: Server, other: Server, store: VolumeStore) -> None:
+    server.commit(10)
+    archive(server, store)
+    goes_back(other, 7)
+    other.commit(2, AGAIN)
+    pauses: list[float] = []
+    said = archive(other, store, pauses)
+    assert isinstance(said, str)
+    assert said.startswith("transaction 10 is archived, and n-galera-0 has come only to 9: it lags behind, or")
+    assert pauses == [1] * 10
+    assert other.flushed == 0
+
+
+def test_a_leader_that_has_still_to_apply_something_is_waited_for(
+    server: Server, other: Server, store: VolumeStore
+) -> None:
+    server.commit(10)
+    archive(server, store)
+    other.commit(9)
+    node = archiver.inspect(other, "n-galera-0")
+    found = archiver.archive(
+        other, node, [store], SETTINGS, other.folder, Limit(60), lambda: NOW, pause=lambda seconds: other.commit(1)
+    )
+    assert found == {store.label: Outcome(10, 0, 0, None)}
+
+
+@pytest.mark.parametrize("rounds", [[5], [3, 2], [2, 1, 4]])
+def test_numbers_that_come_again_end_the_archive(
+    server: Server, other: Server, store: VolumeStore, rounds: list[int]
+) -> None:
+    """Also where they end with a file, and where the node was behind when it was looked at in between."""
+    server.commit(10)
+    archive(server, store)
+    goes_back(other, 7)
+    for count in rounds:
+        other.commit(count, AGAIN)
+        said = archive(other, store)
+        other.rotate()
+    assert isinstance(said, str)
+    assert "the cluster has gone back behind what is archived: transaction " in said
+    assert "when 10 was archived; nothing is archived until" in said
+    assert [(one.first, one.last) for one in segment.spans(store, UUID)] == [(1, 10)]
+    # It is kept in mind when the logs that told of it have gone.
+    other.rotate()
+    other.purge()
+    other.commit(3, AGAIN)
+    assert archive(other, store) == said
+
+
+def test_an_archive_begins_anew_when_all_of_before_has_expired(
+    server: Server, other: Server, store: VolumeStore
+) -> None:
+    server.commit(10)
+    archive(server, store)
+    goes_back(other, 7)
+    other.commit(5, AGAIN)
+    archive(other, store)
+    (span,) = segment.spans(store, UUID)
+    store.delete(span.key)
+    assert isinstance(archive(other, store), Outcome)
+    assert fork.read(store, UUID) is None
+    assert [(one.first, one.last) for one in segment.spans(store, UUID)] == [(8, 12)]
+
+
+@pytest.mark.parametrize(
+    ("later", "written", "found"), [(59, 0, False), (61, 0, True), (200, 150, False), (211, 150, True)]
+)
+def test_clocks_that_differ_a_little_are_no_other_history(later: int, written: int, found: bool) -> None:
+    """Seconds after the last segment was closed, by the clock of a node, and by that of the store."""
+    _, documents = segments((1, 10))
+    (end,) = documents.values()
+
+    def after(seconds: int) -> datetime:
+        return end.closed + timedelta(seconds=seconds)
+
+    logged = [
+        Transaction(1, int(after(9).timestamp()), Gtid(1, 1, 9)),
+        Transaction(2, int(after(999).timestamp()), Gtid(7, 1, 10)),
+        Transaction(3, int(after(later).timestamp()), Gtid(1, 1, 10)),
+        Transaction(4, int(after(999).timestamp()), Gtid(1, 1, 11)),
+    ]
+    expected = Fork(10, 10, end.closed, "n-galera-0") if found else None
+    assert fork.find(logged, end, after(written), "n-galera-0") == expected
+
+
+def test_a_file_of_before_that_cannot_be_read_is_not_needed(server: Server, store: VolumeStore) -> None:
+    server.commit(10)
+    archive(server, store)
+    path = server.folder / server.names[0]
+    path.write_bytes(b"nothing" + path.read_bytes())
+    server.commit(1)
+    assert isinstance(archive(server, store), Outcome)
+
+
+def test_a_last_segment_that_cannot_be_read_tells_nothing(server: Server, store: VolumeStore) -> None:
+    server.commit(10)
+    archive(server, store)
+    (span,) = segment.spans(store, UUID)
+    store.put(span.key, b"{}")
+    server.commit(1, AGAIN)
+    assert isinstance(archive(server, store), Outcome)
+
+
+def test_nothing_is_replayed_on_a_backup_from_after_it(server: Server, store: VolumeStore) -> None:
+    """Its numbers may be those of the lost transactions; what was archived before is still there for older ones."""
+    server.commit(10)
+    archive(server, store)
+    store.put(fork.key_of(UUID), Fork(8, 10, NOW, "n-galera-0").to_json())
+    before = replace(full(NOW - timedelta(minutes=9)), gtid="1-1-8")
+    after = replace(full(NOW + timedelta(minutes=9)), gtid="1-1-8")
+    found = catalog([before, after])
+    assert [one.after for one in streams._steps(store, found.backups[:1], Target())] == [8]
+    with pytest.raises(TargetError, match="transaction 8 was committed again after 2026-11-21T14:00:00Z"):
+        streams._steps(store, found.backups[1:], Target())
+    assert streams._steps(store, found.backups[1:], Target(time=after.finished)) == []
+    intervals, _ = streams.known_intervals(store, found)
+    assert [(one.first, one.last, one.until) for one in intervals] == [(8, 10, NOW), (8, 8, after.finished)]
+
+
+def test_segments_that_were_put_together_are_refused() -> None:
+    """As an agent did that knew nothing of it: one begins within what was there before, and is all from later."""
+    spans, documents = segments((1, 10), (8, 14))
+    (one, other) = documents.values()
+    again = replace(other, earliest=minute(30), latest=minute(40), closed=minute(40))
+
+    def wanted(base: int, second: Segment = again) -> Any:
+        found = {spans[0].key: one, spans[1].key: second}
+        return steps(base, Target(), spans, lambda span: found[span.key], minute(base + 0.5))
+
+    for base in (5, 10):
+        with pytest.raises(TargetError, match="begins with transaction 8, which was begun after"):
+            wanted(base)
+        assert wanted(base, other)[-1].segment.last == 14
+    assert wanted(14) == []
+
+
+def test_documents_are_strict() -> None:
+    found = Fork(8, 10, NOW, "n-galera-0")
+    assert Fork.from_json(found.to_json()) == found
+    for old, new in (
+        (b'"format": 1', b'"format": 2'),
+        (b'"last": 10', b'"last": 0'),
+        (b'"pod"', b'"bod"'),
+        (b"{", b"["),
+    ):
+        with pytest.raises(SegmentError):
+            Fork.from_json(found.to_json().replace(old, new))
+
+
+def test_a_hole_is_told_until_a_backup_is_behind_it(server: Server, store: VolumeStore) -> None:
+    """By any leader: it is seen in the store."""
+    server.commit(3)
+    archive(server, store)
+    server.commit(2)
+    server.rotate()
+    server.commit(2)
+    server.purge()
+    server.purge()
+    assert isinstance(archive(server, store), Outcome)
+    base, behind = (replace(full(NOW + timedelta(hours=n)), gtid=f"1-1-{number}") for n, number in ((0, 3), (1, 6)))
+
+    def problems(*backups: Manifest) -> list[str]:
+        return summary.describe([(store, catalog(list(backups)))], NOW)["targets"][0]["problems"]
+
+    assert problems(base) == [
+        "transactions 4 to 5 are not archived: what comes after them can be restored only from the next backup on"
+    ]
+    assert problems(base, behind) == []
+    assert problems() == []
