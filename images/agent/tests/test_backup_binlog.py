@@ -185,6 +185,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder, self.flushed, self.names = folder, 0, ["binlog.000001"]
         self.last = self.queue = 0
+        self.waits = False
         self.options = {"log_bin": 1, "log_slave_updates": 1, "wsrep_gtid_mode": 1}
         write(folder / self.names[0], 0, [])
 
@@ -206,13 +207,20 @@ class Server:
 
     def __call__(self, statement: str) -> Sequence[Sequence[Any]]:
         if statement == "FLUSH LOCAL BINARY LOGS":
+            assert not self.waits
             self.flushed += 1
             self.rotate()
             return []
         if statement == "SHOW BINARY LOGS":
             return [(name, 1) for name in self.names]
-        if statement.endswith("'wsrep_local_recv_queue'"):
-            return [("wsrep_local_recv_queue", str(self.queue))]
+        if statement.startswith("SET SESSION wsrep_sync_wait"):
+            self.waits = statement.endswith("1")
+            return []
+        if statement == "SELECT 1 FROM DUAL":
+            assert self.waits
+            if self.queue:
+                raise archiver.QueryError("Lock wait timeout exceeded")
+            return [(1,)]
         if statement.startswith("SHOW GLOBAL STATUS"):
             return [("wsrep_cluster_state_uuid", UUID)]
         return [(1, f"1-1-{self.last}", "11.8.6-MariaDB-log", str(self.folder / "binlog"), *self.options.values())]
@@ -348,6 +356,50 @@ def test_the_end_of_the_archive_may_be_of_the_day_before(store: VolumeStore) -> 
         key = segment.stem(UUID, first, last, datetime(2026, 11, day, tzinfo=UTC), "n-galera-2", "binlog.000001")
         store.put(f"{key}.json", b"{}")
     assert tail(store) == 15
+
+
+def test_numbers_that_no_log_has_are_no_hole(server: Server, store: VolumeStore) -> None:
+    """A statement that fails on all nodes takes a number, and is logged nowhere."""
+    server.commit(3)
+    archive(server, store)
+    server.commit(1)
+    server.last += 1
+    server.commit(2)
+    (done,) = archive(server, store).values()
+    assert isinstance(done, Outcome)
+    assert (done.last, done.gap) == (7, None)
+    # In the end of a file, and in the beginning of the next one.
+    server.last += 1
+    path = server.folder / server.names[-1]
+    path.write_bytes(binlog([(1, 7)], []))
+    server.last += 1
+    server.commit(1)
+    (done,) = archive(server, store).values()
+    assert isinstance(done, Outcome)
+    assert (done.last, done.gap) == (10, None)
+    assert ranges(store) == [(1, 3), (4, 7), (8, 10)]
+    assert covered(segment.spans(store, UUID)) == [(1, 10)]
+
+
+@pytest.mark.parametrize(
+    ("row", "flushes"),
+    [
+        ((1, 1, 1, ""), 1),
+        ((1, 1, 1, "0-1-7"), 1),
+        ((1, 1, 1, "0-1-7,1-1-4"), 0),
+        ((0, 1, 1, ""), 0),
+        ((1, 0, 1, ""), 0),
+    ],
+)
+def test_a_server_that_has_logged_nothing_begins(row: tuple[object, ...], flushes: int) -> None:
+    said: list[str] = []
+
+    def query(statement: str) -> Sequence[Sequence[Any]]:
+        said.append(statement)
+        return [row] if statement.startswith("SELECT") else []
+
+    told = archiver.begin(query)
+    assert (said.count("FLUSH HOSTS"), told is not None) == (flushes, bool(flushes))
 
 
 def test_a_hole_between_two_files_is_told(server: Server, store: VolumeStore) -> None:

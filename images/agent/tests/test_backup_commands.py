@@ -47,6 +47,7 @@ class Bench:
             store.create("owner.json", OWNER.to_json())
         self.facts = Facts(UUID, None, 3, "11.8.6-MariaDB-log")
         self.archived: list[str] = []
+        self.begun: list[str] = []
         self.failures: dict[str, str] = {}
         self.planned: list[list[str]] = []
 
@@ -97,6 +98,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(commands.server, "facts", lambda query: found.facts)
     monkeypatch.setattr(commands.binlog, "inspect", lambda query, pod: NODE)
     monkeypatch.setattr(commands.binlog, "archive", found.archive)
+    monkeypatch.setattr(commands.binlog, "begin", lambda query: found.begun.append("begun"))
     monkeypatch.setattr(commands.runner, "run", found.run)
     monkeypatch.setattr(commands.plan, "due", planned)
     return found
@@ -145,6 +147,7 @@ def test_a_backup_that_one_target_did_not_take_is_made_and_told(
     bench.failures = {bench.stores[1].label: "it is full"}
     code, said = call(capsys, "tick")
     assert (code, said["state"], said["not_in"]) == (0, "succeeded", [bench.stores[1].label])
+    assert bench.begun == ["begun"]
     assert said["message"].endswith("; but it is full")
     assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [1, 0]
 

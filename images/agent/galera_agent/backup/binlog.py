@@ -36,11 +36,15 @@ class ArchiveError(Exception):
     """Nothing can be archived; the text says what has to change."""
 
 
+class QueryError(Exception):
+    """The local server does not do what it was asked; the text says why."""
+
+
 class Query(Protocol):
     """Asks the local server; rows of texts and numbers."""
 
     def __call__(self, statement: str) -> Sequence[Sequence[Any]]:
-        """Run one statement."""
+        """Run one statement. Raises QueryError."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,25 @@ class Log:
     torn: int | None = None
 
     @property
+    def first(self) -> int:
+        """The sequence with which the file begins, whether it has anything of it or not.
+
+        A list of GTIDs may name a transaction that was cut off in the file before, and is logged again in this one.
+        """
+        return min(self.before + 1, self.runs[0].first) if self.runs else self.before + 1
+
+    @property
     def last(self) -> int:
         """The last sequence that was logged when the file ended."""
         return self.runs[-1].last if self.runs else self.before
+
+    @property
+    def whole(self) -> binlog_events.Run:
+        """All of its sequences: a server leaves out none, so that what is missing was in no log, as that of a statement
+        that failed on all nodes. Of a file with transactions.
+        """
+        earliest, latest = min(run.earliest for run in self.runs), max(run.latest for run in self.runs)
+        return binlog_events.Run(self.first, self.last, earliest, latest)
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,21 @@ def inspect(query: Query, pod: str) -> Node:
     return Node(pod, str(state[1]), domain, position, str(row[2]), Path(str(row[3])))
 
 
+def begin(query: Query) -> str | None:
+    """Have the server log a transaction, where it logs GTIDs and has logged none; returns a sentence that says so.
+
+    So it is after each full state transfer and after a restore: a backup would not tell which transactions it has, and
+    nothing could be replayed on it. Raises QueryError.
+    """
+    options = "@@GLOBAL.log_bin, @@GLOBAL.wsrep_gtid_mode, @@GLOBAL.wsrep_gtid_domain_id, @@GLOBAL.gtid_binlog_pos"
+    ((logs, numbers, domain, position),) = query(f"SELECT {options}")
+    if not int(logs) or not int(numbers) or int(domain) in binlog_events.sequences(str(position)):
+        return None
+    # Replicated and logged, and changes nothing but the cache of client addresses.
+    query("FLUSH HOSTS")
+    return "this server has logged no transaction yet, so it logs an empty one"
+
+
 def archive(
     query: Query,
     node: Node,
@@ -136,7 +171,8 @@ def archive(
     if node.position <= oldest:
         return results | {label: Outcome(tail.last if tail else 0, 0, 0, None) for label, tail in tails.items()}
     # Before the file is closed: what is committed in between may be in the next one.
-    closed_at = None if _lags(query) else now()
+    closed_at = now()
+    closed_at = closed_at if _applied_all(query) else None
     query("FLUSH LOCAL BINARY LOGS")
     logs = closed_logs(query, node, oldest, closed_at)
     for log in (one for one in logs if one.torn is not None and one.last > oldest):
@@ -189,15 +225,11 @@ def closed_logs(query: Query, node: Node, after: int, closed: datetime | None) -
 
 def missing(tail: int | None, logs: Sequence[Log]) -> tuple[int, int] | None:
     """The first sequences after what is archived that these logs do not hold, None where they hold all."""
-    if not logs:
-        return None
-    runs = [(run.first, run.last) for log in logs for run in log.runs]
-    # What a list of GTIDs names may follow: a transaction that was cut off is named there, and is logged again.
-    last = logs[0].before if tail is None else tail
-    for first, end in [*runs, (logs[-1].last + 1, logs[-1].last)]:
-        if first > last + 1:
-            return last + 1, first - 1
-        last = max(last, end)
+    last = tail
+    for log in logs:
+        if last is not None and log.first > last + 1:
+            return last + 1, log.first - 1
+        last = log.last if last is None else max(last, log.last)
     return None
 
 
@@ -284,10 +316,9 @@ def _carry(
     count = size = 0
     last = tail or 0
     for log in wanted:
-        for run in log.runs:
-            if run.last > last:
-                size += _store(store, log, run, node, settings, scratch, limit)
-                count, last = count + 1, run.last
+        if log.runs and log.last > last:
+            size += _store(store, log, log.whole, node, settings, scratch, limit)
+            count, last = count + 1, log.last
     return Outcome(last, count, size, missing(tail, wanted))
 
 
@@ -341,7 +372,14 @@ def _content(log: Log, scratch: Path) -> Iterator[BinaryIO]:
         yield copy
 
 
-def _lags(query: Query) -> bool:
-    """Whether this server has still to apply what others have committed."""
-    (row,) = query("SHOW GLOBAL STATUS LIKE 'wsrep_local_recv_queue'")
-    return int(row[1]) > 0
+def _applied_all(query: Query) -> bool:
+    """Whether this server has applied, and so logged, all that others have committed until now."""
+    query("SET SESSION wsrep_sync_wait = 1")
+    try:
+        query("SELECT 1 FROM DUAL")
+    except QueryError:
+        # It did not come so far within repl.causal_read_timeout.
+        return False
+    finally:
+        query("SET SESSION wsrep_sync_wait = 0")
+    return True

@@ -132,6 +132,9 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     kind = "full" if parent is None else "incremental"
     _print({"type": "begin", "command": "tick", "kind": kind, "reason": due.reason})
     began = time.monotonic()
+    with server.connection(node.socket) as query:
+        if told := binlog.begin(query):
+            _say(told)
     result = runner.run(found, usable, node, facts, parent, Limit(found.deadline_seconds), _say, catalogs=catalogs)
     owner = Owner(found.cluster, found.namespace, result.manifest.uuid, now)
     problems_there, catalogs = _let_expire(found, usable, owner)

@@ -12,12 +12,12 @@ from typing import Any
 import pymysql
 
 from .. import wsrep
-from .binlog import Query
+from .binlog import Query, QueryError
 
 _TIMEOUT = 60
 
 
-class ServerError(Exception):
+class ServerError(QueryError):
     """The server does not answer, or is not in a state to be backed up; the text says in which."""
 
 
