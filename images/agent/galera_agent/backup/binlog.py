@@ -171,8 +171,8 @@ def archive(
     if node.position <= oldest:
         return results | {label: Outcome(tail.last if tail else 0, 0, 0, None) for label, tail in tails.items()}
     # Before the file is closed: what is committed in between may be in the next one.
-    closed_at = now()
-    closed_at = closed_at if _applied_all(query) else None
+    moment = now()
+    closed_at = moment if _applied_all(query) else None
     query("FLUSH LOCAL BINARY LOGS")
     logs = closed_logs(query, node, oldest, closed_at)
     for log in (one for one in logs if one.torn is not None and one.last > oldest):
