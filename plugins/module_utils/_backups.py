@@ -3,8 +3,9 @@
 
 """What the agents publish about backups, and requests to them. Pure.
 
-The ConfigMap <name>-galera-backup-state has three keys, each a JSON text: `request` and `result` (one at a time), and
-`catalog`, {"leader", "catalog": {"time", "targets": [...]}, "running", "last", "archive", "next"}.
+The ConfigMap <name>-galera-backup-state has four keys, each a JSON text: `request` and `result` (one at a time),
+`catalog`, {"leader", "catalog": {"time", "targets": [...]}, "running", "last", "archive", "next"}, and while agents
+refuse the settings `refused`, {"message"}.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if t.TYPE_CHECKING:
 
 Entry = dict[str, t.Any]
 
+# What the message of the answer to a request begins with that waits for something
+_WAITS = "waits: "
 _VERIFIED = {True: "yes", False: "failed", None: "no"}
 
 
@@ -73,8 +76,25 @@ def answer_to(state: Manifest | None, identity: str) -> Answer:
     return Answer(str(result.get("state")), str(result.get("backup") or ""), str(result.get("message") or ""))
 
 
+def refused(state: Manifest | None) -> str:
+    """Why the agents refuse the settings of backups, "" where they do not."""
+    message = document(state, "refused").get("message")
+    return f"the agents refuse the settings of backups, and take none: {message}" if message else ""
+
+
+def waits(state: Manifest | None, answer: Answer) -> str:
+    """What hinders a request that has this answer, "" where nothing does."""
+    if answer.state == "running" and answer.message.startswith(_WAITS):
+        return answer.message
+    return refused(state) if answer.state == "open" else ""
+
+
 def progress(state: Manifest | None) -> str:
-    """What the leader says about itself, for whoever waits."""
+    """What the leader says about itself, for whoever waits, and what the open request waits for."""
+    request = open_request(state)
+    hindered = waits(state, answer_to(state, str(request["id"]))) if request else refused(state)
+    if hindered:
+        return hindered
     published = document(state, "catalog")
     leader, running, last = published.get("leader"), published.get("running"), published.get("last")
     if not leader:

@@ -17,6 +17,9 @@ description:
   - The backup goes to all targets of the cluster, as those taken by schedule do. After a change of the settings the
     agent waits until it has them, which Kubernetes takes up to a minute and a half for.
   - Tells apart whether the backup succeeded, failed (with the reason), or was not finished in time.
+  - While the cluster is degraded no backup is taken, and a request waits. When it has waited for the same reason for
+    two minutes, the module withdraws it, so that it does not block others, and fails with that reason. So it does after
+    four minutes in which the agents refuse the settings of backups.
   - A request that another run has made and that is still open is waited for, not replaced, if it asks for the same;
     otherwise the module refuses. May be killed at any moment and run again.
 extends_documentation_fragment:
@@ -98,6 +101,10 @@ BACKUP_SPEC: dict[str, t.Any] = {
     "wait_timeout": {"type": "int", "default": 3600},
 }
 _LOOK_SECONDS = 1.0
+# So long the same reason may hold a request up. That of settings that are refused may be over when the agents have got
+# those that were just applied.
+_PATIENCE_SECONDS = 120.0
+_REFUSED_SECONDS = 240.0
 _MAP = KINDS["ConfigMap"]
 
 
@@ -146,6 +153,7 @@ def make_request(client: Client, names: Names, state: dict[str, t.Any], kind: st
 def await_answer(client: Client, names: Names, identity: str, timeout: float) -> _backups.Answer:
     """Wait for the final answer. Raises GaleraError where it is a failure or does not come."""
     end = time.monotonic() + timeout
+    reason, since = "", 0.0
     while True:
         state = read_state(client, names)
         answer = _backups.answer_to(state, identity)
@@ -153,12 +161,41 @@ def await_answer(client: Client, names: Names, identity: str, timeout: float) ->
             return answer
         if answer.state == "failed":
             raise GaleraError(f"The backup failed: {answer.message}")
-        if time.monotonic() >= end:
+        if _backups.document(state, "request").get("id") != identity:
+            raise GaleraError(
+                f"The request {identity} is not there any more: it was withdrawn, or another one followed before its "
+                "answer was read. Run again."
+            )
+        found, now = _backups.waits(state, answer), time.monotonic()
+        if found != reason:
+            reason, since = found, now
+        patience = _PATIENCE_SECONDS if answer.state == "running" else _REFUSED_SECONDS
+        if reason and now - since >= patience and withdraw(client, names, state):
+            raise GaleraError(
+                f"No backup was taken within {patience:g} s, last seen: {reason}. The request was withdrawn: run again "
+                "when the reason is gone."
+            )
+        if now >= end:
             raise GaleraError(
                 f"Waited {timeout:g} s for the backup (request {identity}, {answer.state}), last seen: "
                 f"{_backups.progress(state)}. Running again goes on waiting for it."
             )
         time.sleep(_LOOK_SECONDS)
+
+
+def withdraw(client: Client, names: Names, state: dict[str, t.Any]) -> bool:
+    """Take the request out of the state that was read; False where that has changed since. Raises GaleraError."""
+    path = _MAP.path(names.namespace, _backups.state_name(names.name))
+    body = {"metadata": {"resourceVersion": state["metadata"]["resourceVersion"]}, "data": {"request": None}}
+    query = {"fieldManager": FIELD_MANAGER}
+    what = "The request was not withdrawn"
+    try:
+        client.ask("PATCH", path, query, body, "application/merge-patch+json", what, conflicts_pass=False)
+    except GaleraError as error:
+        if getattr(error, "status", None) != 409:
+            raise
+        return False
+    return True
 
 
 def work(module: AnsibleModule) -> dict[str, t.Any]:

@@ -141,6 +141,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     """Read what is published, or have a Job read the targets. Raises GaleraError."""
     names, params = target(module), module.params
     client = Client(params)
+    refused = ""
     if params["job"] and not module.check_mode:
         log = (
             Runner(client, read_document(params["job"], "list", names.namespace), params["wait_timeout"]).run(True).log
@@ -149,13 +150,16 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     else:
         state = client.get(KINDS["ConfigMap"], _backups.state_name(names.name), names.namespace)
         published = _backups.document(state, "catalog")
+        refused = _backups.refused(state)
     if not published.get("catalog"):
+        map_name = _backups.state_name(names.name)
+        why = refused or f"they tell once a node is Synced, and {map_name} has no catalog yet"
         raise GaleraError(
-            f"No agent of the cluster {names.name} has told of its backups ({_backups.state_name(names.name)} has no "
-            "catalog): they tell once a node is Synced. To read the targets without a cluster, give job "
-            "(galera_backup_info_job=true with the playbook)."
+            f"No agent of the cluster {names.name} has told of its backups: {why}. To read the targets without a "
+            "cluster, give job (galera_backup_info_job=true with the playbook)."
         )
     found = _backups.facts(published["catalog"], datetime.datetime.now(datetime.UTC))
+    found["problems"] = [*([refused] if refused else []), *found["problems"]]
     return {
         "changed": False,
         "leader": published.get("leader"),

@@ -33,6 +33,22 @@ def is_cron(text: str) -> bool:
     return not words[4].startswith("*") or _comes(words[2], words[3])
 
 
+def is_kubernetes_cron(text: str) -> bool:
+    """Tell whether Kubernetes takes the text as the schedule of a CronJob, too: it knows Sunday as 0 and sun only.
+
+    What only Kubernetes takes (`?`, `@daily`, empty members of lists) is none here.
+    """
+    if not is_cron(text):
+        return False
+    for part in text.split()[4].split(","):
+        ends = [_number(word, 0, 7, _DAYS) or 0 for word in part.split("/")[0].split("-")]
+        # 7, sat-sun
+        if 7 in ends or ends != sorted(ends):
+            return False
+    # Go reads a step as a number of 64 bits
+    return all(len(step) < 19 for step in re.findall(r"/([0-9]+)", text))
+
+
 def _fits(part: str, low: int, high: int, names: tuple[str, ...]) -> bool:
     """Tell whether one member of a list is in the range of its field."""
     found = _PART.fullmatch(part)

@@ -7,6 +7,7 @@ Pure; private to the collection.
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import re
 from collections.abc import Callable
@@ -23,6 +24,10 @@ LARGEST_SIZE = 99
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*"
 _HOST = r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
+_MOMENT = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
+    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
 _IMAGE_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _IMAGE = (
     rf"(?=[^:@]*[a-z])(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?{_IMAGE_PART}(?:/{_IMAGE_PART})*"
@@ -79,14 +84,6 @@ def storage(least: str) -> Format:
     return Format(f"a size with a unit of Kubernetes (Mi, Gi, Ti, M, G or T), such as 10Gi, and at least {least}", read)
 
 
-def _duration(value: Any) -> int:
-    """Return the seconds of a time of at least a minute."""
-    seconds = _convert.as_duration(value)
-    if seconds < 60:
-        raise ValueError(value)
-    return seconds
-
-
 def _within(low: int, high: int) -> Callable[[Any], int]:
     """Return what reads a time of so many seconds."""
 
@@ -104,11 +101,29 @@ def _binlog_interval(value: Any) -> int | None:
     return None if value == "none" else _within(1, 3600)(value)
 
 
-def _schedule(value: Any) -> str:
-    """Return a cron expression."""
-    found = _convert.as_str(value)
-    if not _cron.is_cron(found):
+def _cron_expression(is_one: Callable[[str], bool]) -> Callable[[Any], str]:
+    """Return what reads a cron expression."""
+
+    def read(value: Any) -> str:
+        found = _convert.as_str(value)
+        if not is_one(found):
+            raise ValueError(value)
+        return found
+
+    return read
+
+
+def _moment(value: Any) -> str:
+    """Return the text of a time with its zone, or latest. YAML reads a time without quotes as a datetime."""
+    found = str(value) if isinstance(value, datetime.datetime) else _convert.as_str(value)
+    if found == "latest":
+        return found
+    if re.fullmatch(_MOMENT, found, re.ASCII) is None:
         raise ValueError(value)
+    try:
+        datetime.datetime.fromisoformat(found).astimezone(datetime.UTC)
+    except OverflowError:
+        raise ValueError(value) from None
     return found
 
 
@@ -168,6 +183,24 @@ def _portal(value: Any) -> str:
     return str(value)
 
 
+def _endpoint(value: Any) -> str:
+    """Return the address of an S3 server."""
+    found = _convert.as_str(value)
+    match = re.fullmatch(r"https?://(?:\[(?P<six>[^\[\]]*)\]|(?P<host>[^:/\[\]]*))(?::(?P<port>[0-9]{1,5}))?/?", found)
+    if match is None or not 1 <= int(match["port"] or 443) <= 65535:
+        raise ValueError(value)
+    if match["six"] is not None:
+        ipaddress.IPv6Address(match["six"])
+        # one of an interface: fe80::1%eth0
+        if "%" in match["six"]:
+            raise ValueError(value)
+    else:
+        host = _host(match["host"].removesuffix("."))
+        if any(len(label) > 63 for label in host.split(".")):
+            raise ValueError(value)
+    return found
+
+
 def _port_range(value: Any) -> tuple[int, int]:
     """Return (30000, 32767) for "30000-32767"."""
     match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", _convert.as_str(value))
@@ -188,7 +221,7 @@ _IMAGE_FORMAT = text(_IMAGE, "an image reference with its tag, such as registry.
 _PASSWORD = text(r"[^\x00-\x1f\x7f]{1,256}", "text of one line with at most 256 characters")
 _NODE = text(_SUBDOMAIN, "the name of a Kubernetes node (a-z, 0-9, - and .)")
 _ONE_LINE = text(r"[^\x00-\x1f\x7f]+", "text of one line")
-_SCHEDULE = Format("a cron expression of five fields in UTC, such as 0 1 * * *", _schedule)
+_CRON = "a cron expression of five fields in UTC, such as 0 1 * * *"
 _BUCKET = text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of a bucket (3 to 63 of a-z, 0-9, . and -)")
 _PREFIX = text(
     r"[A-Za-z0-9][A-Za-z0-9._=-]*(/[A-Za-z0-9][A-Za-z0-9._=-]*)*",
@@ -233,15 +266,18 @@ FORMATS: dict[str, Format] = {
     "galera_cluster_backup_log_volume_size": _SIZE,
     "galera_cluster_backup_retention_days": number(1, 36500, "a whole number of days"),
     "galera_cluster_backup_incremental_interval": Format(
-        "a time with its unit (m, h or d), such as 60m or 1h, and at least 1m", _duration
+        "a time with its unit (m, h or d) from 1m to 30d, such as 60m or 1h", _within(60, 2592000)
     ),
-    "galera_cluster_backup_schedule": _SCHEDULE,
+    "galera_cluster_backup_schedule": Format(_CRON, _cron_expression(_cron.is_cron)),
     "galera_cluster_backup_max_chain": number(1, 1000, "a whole number of increments"),
     "galera_cluster_backup_retention_keep_last": number(1, 10000, "a whole number of backups"),
     "galera_cluster_backup_binlog_interval": Format(
         "a time with its unit from 1s to 1h, such as 30s, or none", _binlog_interval
     ),
-    "galera_cluster_backup_verify_schedule": _SCHEDULE,
+    "galera_cluster_backup_verify_schedule": Format(
+        f"{_CRON}, that Kubernetes reads, for which Sunday is 0 or sun and begins the week",
+        _cron_expression(_cron.is_kubernetes_cron),
+    ),
     "galera_cluster_backup_deadline": Format(
         "a time with its unit (m, h or d) from 1m to 7d, such as 6h", _within(60, 604800)
     ),
@@ -250,8 +286,10 @@ FORMATS: dict[str, Format] = {
     "galera_cluster_backup_age_identity": text(r"AGE-SECRET-KEY-1[0-9A-Z]+", "an age identity, AGE-SECRET-KEY-1..."),
     "galera_cluster_backup_s3_bucket": _BUCKET,
     "galera_cluster_backup_s3_prefix": _PREFIX,
-    "galera_cluster_backup_s3_endpoint": text(
-        r"https?://[^/\s?#@]+/?", "https://host[:port] or http://host[:port], without a path"
+    "galera_cluster_backup_s3_endpoint": Format(
+        "https://host[:port] or http://host[:port], without a path, with a host name (letters, digits, - and .), an "
+        "IPv4 address or an IPv6 address in brackets, and a port from 1 to 65535",
+        _endpoint,
     ),
     "galera_cluster_backup_s3_region": text(r"[a-z0-9-]+", "the name of a region, such as eu-central-1"),
     "galera_cluster_backup_s3_ca": Format("certificates in PEM (-----BEGIN CERTIFICATE-----...)", _certificates),
@@ -286,9 +324,8 @@ FORMATS: dict[str, Format] = {
         r"[A-Za-z0-9][A-Za-z0-9._:+-]*", "latest, none or the name of an increment, as backup_info lists them"
     ),
     "galera_restore_id": _ONE_LINE,
-    "galera_restore_time": text(
-        r"latest|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:[0-9]{2})",
-        "latest, or a time with its zone, such as 2026-11-21T14:30:00Z or 2026-11-21T15:30:00+01:00",
+    "galera_restore_time": Format(
+        "latest, or a time with its zone, such as 2026-11-21T14:30:00Z or 2026-11-21T15:30:00+01:00", _moment
     ),
     "galera_restore_gtid": _GTID,
     "galera_restore_before_gtid": _GTID,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -119,6 +120,7 @@ def _kind(value: Any) -> str:
         (float, "a number"),
         (str, "text"),
         (Mapping, "a dictionary"),
+        (datetime.date, "a time"),
     )
     return next((words for kind, words in kinds if isinstance(value, kind)), "a list")
 

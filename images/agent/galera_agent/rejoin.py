@@ -16,7 +16,7 @@ from pathlib import Path
 from . import datadir
 from .backup import settings as backup_settings
 from .backup.child import Child
-from .backup.scheduler import Running
+from .backup.parts import Running
 from .backup.terms import Terms
 from .datadir import Evidence
 from .members import Action, Decision, View, listed, rank

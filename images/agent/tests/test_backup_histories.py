@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -186,6 +187,14 @@ def test_only_a_time_leads_into_another_history(store: Store, tmp_path: Path) ->
     store.put("owner.json", RESTORED.to_json())
     with pytest.raises(Refused, match="the archive goes on without a hole only to"):
         taken(tmp_path, [], target_point=Target(time=at("2026-11-21 04:30")))
+
+
+def test_a_place_without_a_backup_is_named(store: Store, tmp_path: Path) -> None:
+    for one in (FIRST, SECOND):
+        store.delete(one.key)
+        store.delete(one.objects[0].key)
+    with pytest.raises(Refused, match=f"there is no complete backup in {re.escape(store.label)}$"):
+        taken(tmp_path, [])
 
 
 def test_an_archive_that_cannot_be_read_is_told(store: Store, tmp_path: Path) -> None:

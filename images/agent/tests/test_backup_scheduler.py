@@ -43,6 +43,7 @@ class Bench:
         self.said: list[str] = []
         self.unfit, self.seqno = "", 10
         self.better: str | None = None
+        self.view: object = None
         self.state = State(self.said.append)
         kube.make_map(STATE)
         self.write()
@@ -64,6 +65,7 @@ class Bench:
             self.state,
             self.start,
             self.said.append,
+            view=lambda: self.view,
             file=file,
             clock=clock,
         )
@@ -388,16 +390,97 @@ def test_a_failed_request_is_no_failure_of_the_schedule(bench: Bench) -> None:
     assert bench.words[-1] == ("tick",)
 
 
-def test_a_request_waits_while_backups_are_suspended(bench: Bench) -> None:
+FULL = ("tick", "--kind", "full")
+
+
+def suspended(bench: Bench, message: str = "suspended: 2 of 3 nodes") -> None:
+    bench.started[-1].ends("nothing", message=message, next=None)
+    bench.rounds(1)
+
+
+def waits(bench: Bench) -> str:
+    result = bench.document("result")
+    assert (result["id"], result["state"]) == ("r1", "running")
+    return str(result["message"])
+
+
+def test_a_request_that_waits_says_what_for_and_is_tried_once_a_minute(bench: Bench) -> None:
     bench.ask(kind="full")
     bench.rounds()
-    bench.started[0].ends("nothing")
+    assert waits(bench) == ""
+    suspended(bench)
+    assert waits(bench) == "waits: suspended: 2 of 3 nodes"
+    for number in range(2, 5):
+        bench.rounds(50)
+        assert bench.words.count(FULL) == number - 1
+        while bench.words.count(FULL) < number:
+            bench.rounds(1)
+            if bench.words[-1] == ("tick",) and bench.started[-1].end is None:
+                suspended(bench)
+            assert bench.clock.now < 1e6
+        # also while it is tried
+        assert waits(bench) == "waits: suspended: 2 of 3 nodes"
+        suspended(bench)
+    assert len([line for line in bench.said if "what was asked for waits" in line]) == 1
+    answers = [one for one in bench.kube.patches if "waits: " in str(one.get("result"))]
+    assert len(answers) == 1
+    bench.rounds(70)
+    suspended(bench, "suspended: a transfer")
+    bench.rounds(70)
+    suspended(bench, "suspended: a transfer")
+    assert waits(bench) == "waits: suspended: a transfer"
+
+
+def test_a_request_is_tried_again_at_once_when_the_cluster_changes(bench: Bench) -> None:
+    bench.ask(kind="full")
     bench.rounds()
-    assert bench.document("result")["state"] == "running"
-    assert bench.words == [("tick", "--kind", "full")] * 2
-    bench.started[1].ends("succeeded", backup="b")
+    suspended(bench)
+    bench.rounds(20)
+    assert bench.words == [FULL]
+    bench.view = 3
+    bench.rounds(5)
+    assert bench.words == [FULL] * 2
+    assert waits(bench).startswith("waits: ")
+    bench.started[-1].last = {"type": "begin", "command": "tick", "kind": "full"}
+    bench.rounds(1)
+    assert waits(bench) == ""
+    bench.started[-1].ends("succeeded", backup="b")
     bench.rounds(1)
     assert bench.document("result")["state"] == "succeeded"
+
+
+def test_a_request_after_one_that_waited_is_taken_at_once(bench: Bench) -> None:
+    bench.ask(kind="full")
+    bench.rounds()
+    suspended(bench)
+    bench.ask(kind="incremental", id="r2")
+    bench.rounds(5)
+    assert bench.words == [FULL, ("tick", "--kind", "incremental")]
+
+
+def test_refused_settings_are_told_until_there_are_others(bench: Bench) -> None:
+    bench.rounds()
+    bench.started[0].ends("succeeded", catalog={"targets": [1]})
+    bench.rounds(1)
+    bench.started[1].ends("nothing", next=later(days=1))
+    bench.write(incremental_interval_seconds=2678400)
+    bench.rounds(200)
+    assert (
+        "incremental_interval_seconds is 2678400; allowed: seconds from 60 to 2592000"
+        in bench.document("refused")["message"]
+    )
+    # what is known stays
+    assert bench.document()["catalog"] == {"targets": [1]}
+    events = [(one["reason"], one["type"]) for one in bench.kube.events if one["reason"] != "BackupSucceeded"]
+    assert events == [("BackupSettingsRefused", "Warning")]
+    assert "incremental_interval_seconds is 2678400" in bench.kube.events[-1]["message"]
+    # a leader that has the settings from before ends it
+    bench.kube.patch_config_map(STATE, {"refused": None})
+    bench.rounds(61)
+    assert bench.document("refused") != {}
+    bench.write()
+    bench.rounds()
+    assert bench.document("refused") == {}
 
 
 def test_a_new_leader_takes_over_a_request_that_was_running(bench: Bench) -> None:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What users ask of the backups and are told: the ConfigMap `<cluster>-galera-backup-state`, and Events on the pod.
 
-Keys: `request` is a user's, `result` answers it, `catalog` is what GET /backups tells.
+Keys: `request` is a user's, `result` answers it, `catalog` is what GET /backups tells, `refused` is there while agents
+refuse the settings of backups.
 """
 
 from __future__ import annotations
@@ -50,18 +51,25 @@ class Publisher:
         return request
 
     def answer(self, request: Mapping[str, Any], state: str, backup: str, message: str) -> None:
-        """Answer a request; state: running, succeeded, failed."""
+        """Answer a request; state: running (the message says why it waits, if it does), succeeded, failed."""
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         result = {"id": request.get("id"), "state": state, "backup": backup, "message": message, "time": moment}
         self._patch({"result": json.dumps(result)})
 
     def publish(self, document: Mapping[str, Any]) -> None:
-        """Write what GET /backups tells; where it is too long, without the oldest backups."""
+        """Write what GET /backups tells; where it is too long, without the oldest backups.
+
+        Who leads has settings, so they are not refused any more.
+        """
         text = json.dumps({"leader": self._pod, **document})
         while len(text) > _LARGEST and (shorter := _shorter(document)) is not None:
             document = shorter
             text = json.dumps({"leader": self._pod, **document})
-        self._patch({"catalog": text})
+        self._patch({"catalog": text, "refused": None})
+
+    def refuse(self, message: str) -> None:
+        """Tell that the settings are refused, and why; what is known of the backups stays."""
+        self._patch({"refused": json.dumps({"message": message})})
 
     def event(self, reason: str, kind: str, message: str) -> None:
         """An Event on this pod."""
@@ -76,7 +84,7 @@ class Publisher:
             self._text, self._read_at = str(data.get("catalog") or "{}"), self._clock()
         return self._text
 
-    def _patch(self, data: Mapping[str, str]) -> None:
+    def _patch(self, data: Mapping[str, str | None]) -> None:
         try:
             self._api.patch_config_map(self._name, data)
         except ApiError as error:

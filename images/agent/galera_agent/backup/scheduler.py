@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..kube import ApiError
 from ..lease import RENEW_SECONDS
 from ..settings import SettingsError
 from . import settings as backup_settings
 from .leader import Leader
+from .parts import Board, History, Running
 from .settings import Settings
 
 ROUND_SECONDS = 1.0
@@ -38,50 +39,6 @@ _LAST_SECONDS = 60.0
 _ARCHIVE_SHARE = 2 / 3
 
 
-class Running(Protocol):
-    """The part of a child process that is needed here (child.Child)."""
-
-    words: tuple[str, ...]
-    began: float
-
-    @property
-    def last(self) -> dict[str, Any] | None:
-        """What it said last."""
-
-    def result(self) -> dict[str, Any] | None:
-        """What it said at its end, None before."""
-
-    def stop(self) -> None:
-        """End it."""
-
-
-class History(Protocol):
-    """What the server's data are a continuation of (state.State)."""
-
-    @property
-    def stay(self) -> int:
-        """Number of the server's stay in the primary component."""
-
-    def vouch(self, stay: int, names: Sequence[str]) -> None:
-        """Vouch for backups, unless that stay is over."""
-
-
-class Board(Protocol):
-    """Where outcomes are published (publish.Publisher)."""
-
-    def read_request(self) -> Mapping[str, Any] | None:
-        """The open request of a user."""
-
-    def answer(self, request: Mapping[str, Any], state: str, backup: str, message: str) -> None:
-        """Answer it."""
-
-    def publish(self, document: Mapping[str, Any]) -> None:
-        """What GET /backups tells."""
-
-    def event(self, reason: str, kind: str, message: str) -> None:
-        """An Event."""
-
-
 @dataclass
 class Progress:
     """What the leader knows; a new leader begins with nothing. Times are of the monotonic clock."""
@@ -94,6 +51,16 @@ class Progress:
     document: dict[str, Any] = field(default_factory=dict)
     published_at: float = float("-inf")
     changed: bool = True
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """The request that waits, why, until when at most it is not tried again, and what the world looked like then."""
+
+    request: object
+    why: str
+    until: float
+    view: object
 
 
 @dataclass
@@ -118,16 +85,21 @@ class Scheduler:
         start: Callable[[Sequence[str]], Running],
         log: Callable[[str], None],
         *,
+        view: Callable[[], object] = lambda: None,
         file: Path = backup_settings.FILE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """view: what of the cluster may end the reason for which a request waits, when it changes."""
         self._leader, self._board, self._unfit, self._seqno = leader, board, unfit, seqno
         self._history, self._stay = history, -1
         self._start, self._log, self._file, self._clock = start, log, file, clock
+        self._view = view
         self._settings: Settings | None = None
+        self._refused, self._refused_at = "", float("-inf")
         self._seen: int | None = None
         self._digest = ""
         self._waits: tuple[object, float] | None = None
+        self._waiting: _Waiting | None = None
         self._work: Running | None = None
         self._request: Mapping[str, Any] | None = None
         self._archiver: Running | None = None
@@ -153,6 +125,7 @@ class Scheduler:
             self._stop_all()
             if self._leader.leads:
                 self._leader.resign()
+            self._tell_refused()
             return
         try:
             self._leader.round(self._unfit(), busy=self._work is not None, ready=self._archived_all)
@@ -171,10 +144,11 @@ class Scheduler:
             seen = self._file.stat().st_mtime_ns
         except OSError:
             self._settings = self._seen = None
+            self._refused = ""
             return
         if seen == self._seen:
             return
-        self._seen = seen
+        self._seen, self._refused = seen, ""
         try:
             self._digest = hashlib.sha256(self._file.read_bytes()).hexdigest()
             self._settings = backup_settings.load(self._file)
@@ -182,7 +156,17 @@ class Scheduler:
         except SettingsError as error:
             # What was asked for before may be just what is not wanted any more.
             self._settings = None
-            self._log(f"backup: the settings are refused: {error}")
+            self._refused, self._refused_at = str(error), float("-inf")
+            message = f"the settings are refused, and no backup is taken: {error}"
+            self._log(f"backup: {message}")
+            self._board.event("BackupSettingsRefused", "Warning", message)
+
+    def _tell_refused(self) -> None:
+        """Publish why the settings are refused; again and again, since who leads with settings of before ends it."""
+        now = self._clock()
+        if self._refused and now - self._refused_at >= _PUBLISH_SECONDS:
+            self._refused_at = now
+            self._board.refuse(self._refused)
 
     def _collect(self, settings: Settings) -> None:
         if self._work is not None:
@@ -229,10 +213,11 @@ class Scheduler:
         progress.changed = True
         if self._request is not None:
             request, self._request = self._request, None
-            # What is suspended for a while is asked for still: it is taken up again in the next rounds.
+            # What is suspended for a while is asked for still: it is tried again later.
             if state == "nothing":
-                self._say_once(f"backup: what was asked for waits: {message}")
+                self._wait(request, message)
                 return
+            self._waiting = None
             answer = "failed" if state == "failed" else "succeeded"
             self._board.answer(request, answer, str(result.get("backup") or ""), message)
 
@@ -284,7 +269,11 @@ class Scheduler:
             return
         if self._waits_for_settings(request):
             return
-        self._board.answer(request, "running", "", "")
+        waiting = self._waiting if self._waiting and self._waiting.request == request.get("id") else None
+        if waiting is None:
+            self._board.answer(request, "running", "", "")
+        elif self._clock() < waiting.until and waiting.view == (self._view(), self._digest):
+            return
         self._request = request
         self._begin_work(words)
 
@@ -303,6 +292,14 @@ class Scheduler:
             self._board.answer(request, "failed", "", why)
         return True
 
+    def _wait(self, request: Mapping[str, Any], why: str) -> None:
+        """Tell who asked what it waits for, once for each reason; it is tried again in a while."""
+        known, identity = self._waiting, request.get("id")
+        self._waiting = _Waiting(identity, why, self._clock() + _RETRY_SECONDS, (self._view(), self._digest))
+        if known is None or (known.request, known.why) != (identity, why):
+            self._log(f"backup: what was asked for waits: {why}")
+            self._board.answer(request, "running", "", f"waits: {why}")
+
     def _begin_work(self, words: Sequence[str]) -> None:
         self._stay, self._work = self._history.stay, self._start(words)
 
@@ -312,6 +309,9 @@ class Scheduler:
             running = {**self._work.last, "type": "running"}
             if progress.document.get("running") != running:
                 progress.document["running"], progress.changed = running, True
+                if self._request is not None and self._waiting is not None:
+                    self._waiting = None
+                    self._board.answer(self._request, "running", "", "")
         if progress.changed or now - progress.published_at >= _PUBLISH_SECONDS:
             progress.changed, progress.published_at = False, now
             self._board.publish(progress.document)

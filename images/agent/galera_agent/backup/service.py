@@ -34,6 +34,7 @@ def start(settings: Settings, state: State, stop: threading.Event, log: Callable
         state,
         Child,
         log,
+        view=lambda: _view(state),
     )
     threading.Thread(target=scheduler.run, args=(stop,), name="backup", daemon=False).start()
     witness = Witness(settings, state, Peers(settings.http_port))
@@ -82,6 +83,12 @@ def _fit(status: object) -> bool:
         return False
     wsrep = status.get("wsrep")
     return isinstance(wsrep, dict) and wsrep.get("cluster_status") == "Primary" and wsrep.get("local_state") == 4
+
+
+def _view(state: State) -> object:
+    """What changes when a node is lost or comes back, or another one has its data."""
+    status = state.now.wsrep
+    return status and (status.cluster_conf_id, status.cluster_size, status.cluster_status, status.local_state)
 
 
 def _seqno(state: State) -> int:

@@ -284,8 +284,9 @@ def _steps(store: Store, chosen: Chosen, target: Target | None) -> list[Step]:
 
 def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catalog]], target: Target | None) -> str:
     """Why nothing can be restored, and where a point was wanted, which points can be."""
-    none = "there is no complete backup" if target is None else "no backup ended at the wanted point or before it"
-    text = "; ".join(reasons[:5]) or none
+    places = ", ".join(store.label for store, _ in stores)
+    none = f"there is no complete backup in {places}" if target is None else ""
+    text = "; ".join(reasons[:5]) or none or "no backup ended at the wanted point or before it"
     if target is None:
         return text
     words = []

@@ -201,7 +201,8 @@ class FakeKubernetes:
 
 def _merge(live: Any, wanted: Any) -> Any:
     if isinstance(live, dict) and isinstance(wanted, dict):
-        return {**copy.deepcopy(live), **{key: _merge(live.get(key), value) for key, value in wanted.items()}}
+        merged = {**copy.deepcopy(live), **{key: _merge(live.get(key), value) for key, value in wanted.items()}}
+        return {key: value for key, value in merged.items() if value is not None or key not in wanted}
     return copy.deepcopy(wanted)
 
 

@@ -103,6 +103,94 @@ def test_a_backup_that_takes_too_long_is_told_apart(api: FakeKubernetes) -> None
         backup.work(module(api, kind="full", wait_timeout=0))
 
 
+WAITS = "waits: suspended: 2 of 3 nodes"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(backup, "_REFUSED_SECONDS", 0.3)
+
+
+def test_a_backup_that_waits_in_vain_is_withdrawn(api: FakeKubernetes, impatient: None) -> None:
+    add_state(api, catalog={"leader": "demo-galera-2"})
+    answers(api, state="running", message=WAITS)
+    words = rf"No backup was taken within 0.3 s, last seen: {WAITS}\. The request was withdrawn"
+    with pytest.raises(GaleraError, match=words):
+        backup.work(module(api, kind="full"))
+    assert state(api, "request") == {}
+
+
+def test_a_backup_that_waits_tells_so_when_the_time_is_over(api: FakeKubernetes) -> None:
+    add_state(api, catalog={"leader": "demo-galera-2"})
+    answers(api, state="running", message=WAITS)
+    with pytest.raises(GaleraError, match=rf"\(request \w+, running\), last seen: {WAITS}\. Running again"):
+        backup.work(module(api, kind="full", wait_timeout=0))
+    assert state(api, "request")["kind"] == "full"
+
+
+def test_a_request_that_is_taken_up_while_it_is_withdrawn_is_waited_for(api: FakeKubernetes, impatient: None) -> None:
+    add_state(api)
+    patches: list[str] = []
+
+    def before(method: str, path: str) -> None:
+        patches.extend([path] if method == "PATCH" else [])
+        request = state(api, "request")
+        if request:
+            answer = {"state": "running", "message": WAITS} if len(patches) < 2 else {"state": "succeeded"}
+            data = api.get("ConfigMap", STATE)["data"]  # type: ignore[index]
+            data["result"] = json.dumps({"id": request["id"], "backup": "b", "message": "done", **answer})
+        if len(patches) == 2 and method == "PATCH":
+            api.replies["PATCH", PATH] = [status(409, "Conflict", "the object has been modified")]
+
+    api.before = before
+    assert backup.work(module(api, kind="full"))["backup"] == "b"
+
+
+@pytest.mark.parametrize("hindered", [False, True])
+def test_a_backup_that_begins_in_time_is_not_withdrawn(
+    api: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, hindered: bool
+) -> None:
+    """Also one whose reason changes."""
+    add_state(api)
+    monkeypatch.setattr(backup, "_PATIENCE_SECONDS", 0.4)
+    looks: list[str] = []
+
+    def before(method: str, path: str) -> None:
+        looks.extend([path] if method == "GET" else [])
+        request = state(api, "request")
+        if request:
+            why = f"{WAITS} {len(looks)}" if hindered else ""
+            answer = {"state": "running", "message": why} if len(looks) < 60 else {"state": "succeeded", "message": ""}
+            data = api.get("ConfigMap", STATE)["data"]  # type: ignore[index]
+            data["result"] = json.dumps({"id": request["id"], "backup": "b", **answer})
+
+    api.before = before
+    assert backup.work(module(api, kind="full"))["backup"] == "b"
+
+
+def test_a_request_that_is_gone_is_not_waited_for(api: FakeKubernetes) -> None:
+    add_state(api, request={"id": "another", "action": "backup"})
+    with pytest.raises(GaleraError, match="The request mine is not there any more"):
+        backup.await_answer(backup.Client(api.auth), _names(), "mine", 5)
+
+
+def test_a_backup_with_settings_that_are_refused(api: FakeKubernetes, impatient: None) -> None:
+    add_state(api, catalog={"leader": "demo-galera-2"}, refused={"message": "max_chain is 0"})
+    with pytest.raises(GaleraError, match=r"refuse the settings.*, and take none: max_chain is 0\. The request"):
+        backup.work(module(api, kind="full"))
+    assert state(api, "request") == {}
+
+
+def test_info_names_settings_that_are_refused(api: FakeKubernetes) -> None:
+    add_state(api, refused={"message": "max_chain is 0"})
+    with pytest.raises(GaleraError, match=r"has told of its backups: the agents refuse.*max_chain is 0\. To read the"):
+        backup_info.work(module(api, job=None))
+    _map(api)["data"]["catalog"] = json.dumps({"leader": "demo-galera-2", "catalog": CATALOG})
+    (problem,) = backup_info.work(module(api, job=None))["problems"]
+    assert problem == "the agents refuse the settings of backups, and take none: max_chain is 0"
+
+
 def test_an_open_request_for_the_same_is_joined(api: FakeKubernetes) -> None:
     add_state(api, request={"id": "theirs", "action": "backup", "kind": "full"})
     answers(api, state="succeeded", backup="b", message="done")

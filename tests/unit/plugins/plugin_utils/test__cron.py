@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from ansible_collections.stateful.galera.plugins.plugin_utils._cron import is_cron
+from ansible_collections.stateful.galera.plugins.plugin_utils._cron import is_cron, is_kubernetes_cron
 from galera_agent.backup import cron
 
 GOOD = [
@@ -78,3 +78,27 @@ def test_all_days_of_all_months() -> None:
     weekdays = ["*", "*/1", "*/2", "mon", "*/7"]
     texts = [" ".join(["0 0", *words]) for words in itertools.product(days, months, weekdays)]
     assert [text for text in texts if is_cron(text) != agent_reads(text)] == []
+
+
+# Kubernetes reads the schedule of a CronJob with github.com/robfig/cron, v3, ParseStandard
+@pytest.mark.parametrize("weekdays", ["7", "0-7", "5-7", "sat-sun", "5-0", "fri-7", "mon,7", "1-7/2", "*,7"])
+def test_only_the_agent_knows_sunday_as_seven(weekdays: str) -> None:
+    assert agent_reads(f"0 5 * * {weekdays}")
+    assert not is_kubernetes_cron(f"0 5 * * {weekdays}")
+
+
+@pytest.mark.parametrize("weekdays", ["*", "*/2", "0", "sun", "SUN", "0-6", "sun-sat", "6", "mon-fri", "1-5/2", "0,6"])
+def test_both_know_the_other_days(weekdays: str) -> None:
+    assert agent_reads(f"0 5 * * {weekdays}")
+    assert is_kubernetes_cron(f"0 5 * * {weekdays}")
+
+
+def test_a_step_too_long_for_kubernetes() -> None:
+    assert is_cron(f"*/{'9' * 19} * * * *")
+    assert not is_kubernetes_cron(f"*/{'9' * 19} * * * *")
+
+
+@pytest.mark.parametrize("text", [*BAD, "? * * * *", "@every 1h", "TZ=UTC 0 5 * * *"])
+def test_what_only_kubernetes_takes_is_refused_as_well(text: str) -> None:
+    assert not is_kubernetes_cron(text)
+    assert not agent_reads(text)

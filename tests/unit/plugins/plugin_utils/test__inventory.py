@@ -23,7 +23,9 @@ PORTAL = "a host name or an address with its port, such as 192.168.100.40:3260"
 TARGET = "the name of an iSCSI target, such as iqn.2018-04.com.example:target0 (or one that begins with eui. or naa.)"
 DIRECTORY = "an absolute path without .., such as /data/galera"
 CRON = "a cron expression of five fields in UTC, such as 0 1 * * *"
-INTERVAL = "a time with its unit (m, h or d), such as 60m or 1h, and at least 1m"
+KUBERNETES_CRON = f"{CRON}, that Kubernetes reads, for which Sunday is 0 or sun and begins the week"
+INTERVAL = "a time with its unit (m, h or d) from 1m to 30d, such as 60m or 1h"
+MOMENT = "latest, or a time with its zone, such as 2026-11-21T14:30:00Z or 2026-11-21T15:30:00+01:00"
 DATABASE = "a database name of at most 64 letters, digits, _ $ and -, and none of "
 DATABASE += "information_schema, mysql, performance_schema, sys"
 USER = "a user name of at most 80 letters, digits, _ . @ $ and -, and none of mariadb.sys, mysql, root, xtrabackup"
@@ -157,7 +159,8 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("galera_cluster_backup_incremental_interval", "30s", '"30s"', INTERVAL),
     ("galera_cluster_backup_schedule", "0 1 * *", '"0 1 * *"', CRON),
     ("galera_cluster_backup_schedule", "daily", '"daily"', CRON),
-    ("galera_cluster_backup_verify_schedule", "60 1 * * *", '"60 1 * * *"', CRON),
+    ("galera_cluster_backup_verify_schedule", "60 1 * * *", '"60 1 * * *"', KUBERNETES_CRON),
+    ("galera_cluster_backup_verify_schedule", "0 5 * * 7", '"0 5 * * 7"', KUBERNETES_CRON),
     ("galera_cluster_backup_binlog_interval", "2h", '"2h"', "a time with its unit from 1s to 1h, such as 30s, or none"),
     ("galera_cluster_backup_deadline", "30s", '"30s"', "a time with its unit (m, h or d) from 1m to 7d, such as 6h"),
     ("galera_cluster_backup_retention_keep_last", 0, "0", "a whole number of backups from 1 to 10000"),
@@ -171,11 +174,20 @@ BAD: list[tuple[str, Any, str, str]] = [
     ),
     ("galera_cluster_backup_s3_sse", "kms", '"kms"', "one of AES256, aws:kms"),
     ("galera_cluster_backup_s3_ca", "ca.pem", '"ca.pem"', "certificates in PEM (-----BEGIN CERTIFICATE-----...)"),
+    ("galera_restore_time", "2026-11-21 14:30", '"2026-11-21 14:30"', MOMENT),
+    ("galera_restore_time", "2026-02-30T10:00:00Z", '"2026-02-30T10:00:00Z"', MOMENT),
+    # without quotes, as YAML reads them
     (
         "galera_restore_time",
-        "2026-11-21 14:30",
-        '"2026-11-21 14:30"',
-        "latest, or a time with its zone, such as 2026-11-21T14:30:00Z or 2026-11-21T15:30:00+01:00",
+        yaml.safe_load("2026-11-21 14:30:00"),
+        '"2026-11-21 14:30:00"',
+        MOMENT + "; it was read as a time, so write it in quotes",
+    ),
+    (
+        "galera_restore_time",
+        yaml.safe_load("2026-11-21"),
+        '"2026-11-21"',
+        MOMENT + "; it was read as a time, so write it in quotes",
     ),
     ("galera_restore_gtid", "4711", '"4711"', "a GTID, such as 1-1-4711"),
     ("galera_cluster_backup_user", "ro'ot", '"ro\'ot"', "a user name of at most 80 letters, digits, _ . @ $ and -"),
