@@ -150,6 +150,8 @@ class Tools:
         # A crash loses nothing here: what is not finished is made again from its beginning.
         arguments += ["--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=1G"]
         arguments.append(f"--innodb-buffer-pool-size={_memory()}")
+        # A binary log does not say that a session had these, without which a statement of it may be refused.
+        arguments += ["--innodb-strict-mode=OFF", "--system-versioning-alter-history=KEEP"]
         with log.open("wb") as out:
             process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self._scratch)
         server = Server(socket)

@@ -574,3 +574,14 @@ def test_a_server_that_is_a_cluster_for_a_moment_does_not_look_at_events(
         program(f'echo "$@" >{tmp_path}/arguments; exit 1').new_cluster(tmp_path, [])
     wanted = [one for one in (tmp_path / "arguments").read_text().split() if one.startswith("--event-scheduler")]
     assert wanted[-1] == "--event-scheduler=DISABLED"
+
+
+def test_a_server_for_a_replay_takes_what_a_session_could(
+    program: Callable[[str], offline.Tools], tmp_path: Path
+) -> None:
+    """Sessions may have options of their own, of which the binary log says nothing."""
+    tools = program(f'case "$*" in *--bootstrap*) exec cat;; esac; echo "$@" >{tmp_path}/arguments; exit 1')
+    with pytest.raises(offline.StepError), tools.serving(tmp_path, []):
+        pass
+    given = (tmp_path / "arguments").read_text().split()
+    assert {"--innodb-strict-mode=OFF", "--system-versioning-alter-history=KEEP"} <= set(given)
