@@ -181,6 +181,17 @@ sys.stdin.read()
     assert nothing_left(store)
 
 
+def test_uploads_of_another_store_within_the_prefix_are_not_touched(server: Server, store: S3Store) -> None:
+    """One prefix may begin with another one, as `a/n` and `a/n/inner`."""
+    client, bucket = store._client, store._bucket
+    for key in ("a/n/inner/backups/x/stream", "a/n/inner/binlogs/x", "a/n/backups/y/stream", "a/n/binlogs/y"):
+        client.create_multipart_upload(Bucket=bucket, Key=key)
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert store.clean(timedelta(hours=1), later) == ["backups/y/stream", "binlogs/y"]
+    inner = open_s3(settings(server, bucket, prefix="a/n/inner"), server.secrets, IMPATIENT)
+    assert inner.clean(timedelta(hours=1), later) == ["backups/x/stream", "binlogs/x"]
+
+
 def test_damaged_parts_are_refused_by_the_server(store: S3Store) -> None:
     """The server compares with our SHA-256: a part that is other than it was summed never counts."""
     plain = store._client.upload_part
