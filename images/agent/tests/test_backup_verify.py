@@ -13,7 +13,7 @@ from typing import Any
 
 import pymysql
 import pytest
-from backup_samples import at, full, put_backup, verification
+from backup_samples import at, full, increment, put_backup, verification
 from galera_agent import offline
 from galera_agent.backup import catalog, commands, verify
 from galera_agent.backup.manifest import verification_key
@@ -248,11 +248,23 @@ def test_the_result_lies_beside_the_manifest(
     assert catalog.read(store).by_name[name].verified is True
 
 
-def test_one_that_failed_before_is_tried_again_when_it_is_named(store: VolumeStore, tmp_path: Path) -> None:
+def test_the_newest_is_tried_again_where_it_failed_before(store: VolumeStore, tmp_path: Path) -> None:
+    """An older one that is right says nothing of the newest."""
     newest = full(at("2026-11-21 01:00"))
     store.put(verification_key(newest.name), verification(newest, "failed").to_json())
-    assert run(store, tmp_path).name == "20261120T010000Z-full"
+    assert run(store, tmp_path).name == newest.name
     assert run(store, tmp_path, newest.name).name == newest.name
+
+
+def test_where_the_newest_is_no_whole_chain_an_older_one_is_taken_and_that_is_told(
+    store: VolumeStore, tmp_path: Path
+) -> None:
+    put_backup(store, increment(full(at("2026-11-21 00:00")), at("2026-11-21 02:00")))
+    said: list[str] = []
+    result = verify.verify([store], "latest", tmp_path / "work", tmp_path / "key", said.append)
+    assert result.name == "20261121T010000Z-full"
+    assert said[0].startswith("cannot verify the newest backup: ")
+    assert "20261121T020000Z-incremental" in said[0]
 
 
 def test_a_backup_that_is_not_there(store: VolumeStore, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def verify(
     NoVerdictError where something else than the backup ended the trial: then nothing is put beside it.
     """
     catalogs = _read(stores, say)
-    chosen = _chosen([one for _, one in catalogs], name)
+    chosen = _chosen([one for _, one in catalogs], name, say)
     store = next(store for store, _ in catalogs if store.label == chosen[-1].store)
     manifest = chosen[-1].manifest
     started = now().replace(microsecond=0)
@@ -153,12 +153,15 @@ def _read(stores: Sequence[Store], say: Callable[[str], None]) -> list[tuple[Sto
     return found
 
 
-def _chosen(catalogs: Sequence[catalog.Catalog], name: str) -> selection.Chosen:
-    """The chain of a backup; one that failed before is tried again when it is named."""
+def _chosen(catalogs: Sequence[catalog.Catalog], name: str, say: Callable[[str], None]) -> selection.Chosen:
+    """The chain of a backup; one that failed before is tried again. Raises Refused where there is none."""
     if name == LATEST:
-        for _, found in selection.candidates(catalogs, LATEST, LATEST):
-            if not isinstance(found, str):
-                return found
+        for found in dict.fromkeys(name for name, _ in selection.candidates(catalogs, LATEST, LATEST)):
+            for one in (one for one in catalogs if found in one.by_name or found in one.broken):
+                try:
+                    return one.chain(found)
+                except catalog.ChainError as error:
+                    say(f"cannot verify the newest backup: {error}")
         raise Refused("there is no backup to verify")
     for one in catalogs:
         if name in one.by_name:
