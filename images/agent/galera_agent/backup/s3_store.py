@@ -73,14 +73,20 @@ def open_s3(settings: S3Settings, secrets: Path = SECRETS, patience: Patience | 
         tcp_keepalive=True,
         **options,
     )
-    with place.translated("cannot be used"):
-        client = boto3.session.Session(**_credentials(label, secrets)).client(
-            "s3",
-            endpoint_url=settings.endpoint,
-            region_name=settings.region or ("us-east-1" if settings.endpoint else None),
-            verify=str(settings.ca) if settings.ca else None,
-            config=config,
-        )
+    try:
+        with place.translated("cannot be used"):
+            client = boto3.session.Session(**_credentials(label, secrets)).client(
+                "s3",
+                endpoint_url=settings.endpoint,
+                region_name=settings.region or ("us-east-1" if settings.endpoint else None),
+                verify=str(settings.ca) if settings.ca else None,
+                config=config,
+            )
+    except ValueError:
+        raise StoreError(
+            f"{label} cannot be used: its endpoint is '{settings.endpoint}'; allowed: a URL with an address, or with a "
+            "host name of letters, digits and - with single dots between them"
+        ) from None
     return S3Store(client, place, settings, patience.attempts)
 
 
