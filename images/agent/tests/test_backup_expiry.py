@@ -58,8 +58,8 @@ def test_nothing_of_another_history_goes_while_something_is_in_doubt(store: Volu
 
 
 def test_what_is_no_history_is_left_alone(store: VolumeStore) -> None:
-    store.put("binlogs/of-others/20261120/x.json", b"x")
-    binlog.expire(store, catalog([]))
+    store.put(f"binlogs/of-others/20261120/{1:020d}-{9:020d}-pod-file.json", b"x")
+    assert binlog.expire(store, catalog([])).histories == [OTHER_UUID]
     assert uuids(store) == {UUID, "of-others"}
 
 
