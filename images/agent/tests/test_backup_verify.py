@@ -24,6 +24,7 @@ from galera_agent.backup.stream import CorruptError
 from galera_agent.backup.verify import NoVerdictError, Tables, check_tables
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
+from galera_agent.place import locked
 from stream_samples import install
 
 OK = [("shop.a", "check", "status", "OK")]
@@ -105,6 +106,15 @@ def test_a_stream_that_cannot_be_unpacked_is_a_failed_verification(store: Volume
     found = catalog.read(store)
     assert [one.verified for one in found.backups] == [None, False]
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_what_a_killed_run_left_is_removed_and_a_living_one_is_not(store: VolumeStore, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    for name in ("galera-verify-dead/data", "galera-verify-alive/data", "of-others"):
+        (work / name).mkdir(parents=True)
+    with locked(work / "galera-verify-alive", "lock"):
+        run(store, tmp_path)
+    assert sorted(one.name for one in work.iterdir()) == ["galera-verify-alive", "of-others"]
 
 
 class Ends:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .. import offline, sql
 from ..chain import LATEST, Refused
+from ..place import locked
 from . import catalog, selection, server
 from .binlog import Query
 from .manifest import Verification, verification_key
@@ -25,6 +26,7 @@ from .store import Store, StoreError
 from .stream import CorruptError
 from .streams import Streams
 
+_WORK = "galera-verify-"
 # Of so many tables, the largest first, a checksum is made: that reads every row through the storage engine.
 CHECKSUMS = 20
 _TABLES = """SELECT table_schema, table_name FROM information_schema.tables
@@ -72,9 +74,11 @@ def verify(
     store = next(store for store, _ in catalogs if store.label == chosen[-1].store)
     manifest = chosen[-1].manifest
     started = now().replace(microsecond=0)
-    place = Path(tempfile.mkdtemp(prefix="galera-verify-", dir=work))
+    _clean(work)
+    place = Path(tempfile.mkdtemp(prefix=_WORK, dir=work))
     try:
-        found, problem = _try(Streams(store, chosen, [], None, identity, say), place, say), ""
+        with locked(place, "lock"):
+            found, problem = _try(Streams(store, chosen, [], None, identity, say), place, say), ""
     except (Refused, StoreError, StreamError, offline.StepError, server.ServerError, OSError) as error:
         if not _of_the_backup(error, place):
             raise NoVerdictError(f"{manifest.name} was not verified, and keeps what was said of it: {error}") from error
@@ -127,6 +131,16 @@ def _try(source: Streams, place: Path, say: Callable[[str], None]) -> Tables:
         with tools.serving(data, options) as socket, server.connection(socket, timeout=None) as query:
             say("checks the tables")
             return check_tables(query)
+
+
+def _clean(work: Path) -> None:
+    """Remove what killed runs left; a run that is still going on holds the lock of its own."""
+    for path in (one for one in work.glob(f"{_WORK}*") if one.is_dir()):
+        try:
+            with locked(path, "lock"):
+                shutil.rmtree(path, ignore_errors=True)
+        except Refused:
+            continue
 
 
 def _of_the_backup(error: Exception, place: Path) -> bool:
