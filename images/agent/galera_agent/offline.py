@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pymysql
 
-from . import datadir
+from . import datadir, sql
 from .datadir import Evidence
 from .wsrep import Server
 
@@ -30,6 +30,11 @@ _FULL_RIGHTS = """SET SESSION sql_mode='';
 FLUSH PRIVILEGES;
 CREATE OR REPLACE USER mysql@localhost IDENTIFIED VIA unix_socket;
 GRANT ALL PRIVILEGES ON *.* TO mysql@localhost WITH GRANT OPTION;
+"""
+# Of a cluster's nodes only the one on which an event was made has it enabled. `created` would change by itself.
+_EVENTS = """SET SESSION sql_mode='';
+SELECT CONCAT(db, '.', name) FROM mysql.event WHERE status = 'SLAVESIDE_DISABLED' ORDER BY db, name INTO OUTFILE {};
+UPDATE mysql.event SET status = 'ENABLED', created = created WHERE status = 'SLAVESIDE_DISABLED';
 """
 
 
@@ -60,10 +65,21 @@ class Tools:
 
     def run_sql(self, data: Path, layout: Sequence[str], statements: str) -> None:
         """Run SQL on a data directory without a server that anybody could reach; ends at the first error."""
+        self._bootstrap(data, layout, statements, "sets the accounts")
+
+    def enable_events(self, data: Path, layout: Sequence[str]) -> list[str]:
+        """Enable the events that are left to another server to run; returns their names. Raises StepError, OSError."""
+        names = self._scratch / "events"
+        self._bootstrap(data, layout, _EVENTS.format(sql.string(str(names))), "looks at the events")
+        found = names.read_text(encoding="utf-8", errors="replace").splitlines()
+        names.unlink()
+        return found
+
+    def _bootstrap(self, data: Path, layout: Sequence[str], statements: str, step: str) -> None:
         arguments = ["mariadbd", *self._offline(data, layout), "--bootstrap", "--wsrep-on=OFF"]
         # The texts of a password policy apply to who sets a password, not to hashes of those that are in use.
         arguments.append("--loose-strict-password-validation=OFF")
-        self._run(arguments, "sets the accounts", lambda: "", statements)
+        self._run(arguments, step, lambda: "", statements)
 
     def new_cluster(self, data: Path, layout: Sequence[str]) -> str:
         """Start the data as a cluster of its own for a moment, so that it gets a uuid of its own; returns that.
@@ -88,6 +104,8 @@ class Tools:
             "gcache.size=16M;pc.recovery=no",
             "--binlog-format=ROW",
             "--innodb-autoinc-lock-mode=2",
+            # With Galera a server that loads events disables those which were made with another server_id than its own.
+            "--event-scheduler=DISABLED",
         ]
         with log.open("wb") as out:
             process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self._scratch)
@@ -132,6 +150,8 @@ class Tools:
         # A crash loses nothing here: what is not finished is made again from its beginning.
         arguments += ["--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=1G"]
         arguments.append(f"--innodb-buffer-pool-size={_memory()}")
+        # A binary log does not say that a session had these, without which a statement of it may be refused.
+        arguments += ["--innodb-strict-mode=OFF", "--system-versioning-alter-history=KEEP"]
         with log.open("wb") as out:
             process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self._scratch)
         server = Server(socket)

@@ -20,9 +20,10 @@ _NO_DATA_EITHER = ("donor_galera_info", "mariabackup_*", "ib_buffer_pool", "mult
 
 
 def strip(data: Path) -> None:
-    """Remove from a prepared backup what is no data. Raises OSError."""
+    """Remove from a prepared backup the files that are no data. Raises OSError."""
     for pattern in (*_NO_DATA, *_NO_DATA_EITHER):
-        for path in data.glob(pattern):
+        # A directory is a database of that name.
+        for path in (one for one in data.glob(pattern) if not one.is_dir()):
             path.unlink()
 
 

@@ -218,6 +218,8 @@ def _build(
         raise offline.StepError(f"{plan.fresh} holds no whole data directory after it was moved there")
     options = [f"--{name}={value}" for name, value in layout.items()]
     source.replay(plan.fresh, options, tools)
+    if events := tools.enable_events(plan.fresh, options):
+        log(f"enabled {len(events)} events that the backup's node left to another one: {_some(events)}")
     tools.run_sql(plan.fresh, options, statements)
     uuid = tools.new_cluster(plan.fresh, options)
     place.strip(plan.fresh)

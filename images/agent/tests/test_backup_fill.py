@@ -140,6 +140,15 @@ def test_nothing_of_another_server_stays(bench: Bench) -> None:
     assert sorted(os.listdir(bench.made)) == sorted([*REMAINS, "binlog.state"])
 
 
+def test_databases_that_are_named_like_remains_stay(bench: Bench) -> None:
+    names = ["xtrabackup_tests", "mariadb_backup_log", "mariabackup_x"]
+    files = {f"{name}/t.ibd": name for name in names} | {"xtrabackup_info": "x"}
+    new = bench.put("new", "2026-11-21 01:00", files, seqno=400, gtid="1-1-390")
+    bench.fill(bench.terms(vouched=frozenset([new.name])))
+    assert sorted(os.listdir(bench.made)) == sorted([*REMAINS, "binlog.state", *names])
+    assert [(bench.made / name / "t.ibd").read_text() for name in names] == names
+
+
 @pytest.mark.parametrize("binlog", [True, False])
 def test_without_gtids_there_is_no_state_of_a_binary_log(bench: Bench, binlog: bool) -> None:
     new = bench.put("new", "2026-11-21 01:00", gtid="", **({} if binlog else {"binlog": None}))

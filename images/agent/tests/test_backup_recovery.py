@@ -76,6 +76,11 @@ def test_targets(named: tuple[str, str, str], target: Target | None) -> None:
     [
         (("2026-11-21T12:00:00", "", ""), "a time with its zone"),
         (("yesterday", "", ""), "SOURCE_TIME is 'yesterday'; allowed: latest, or a time with its zone"),
+        (
+            ("0001-01-01T00:00:00+14:00", "", ""),
+            "SOURCE_TIME is '0001-01-01T00:00:00.14:00'; allowed: latest, or a time",
+        ),
+        (("9999-12-31T23:59:59-14:00", "", ""), "a time with its zone"),
         (("", "9", ""), "'9' is no GTID"),
         (("latest", "1-1-9", ""), "SOURCE_TIME and SOURCE_GTID are set"),
     ],
@@ -210,6 +215,41 @@ def test_what_is_said_to_be_restorable_is() -> None:
             wanted(found.until + timedelta(seconds=1))
 
 
+@pytest.mark.parametrize("archived", [True, False])
+def test_each_time_up_to_the_newest_backup_of_an_idle_cluster_can_be_restored(archived: bool) -> None:
+    """Nothing was committed between them; that the last one ended shows it, whether the file was closed or not."""
+    spans, documents = segments((1, 9)) if archived else segments((1, 7))
+
+    def load(span: Span) -> Segment:
+        return documents[span.key]
+
+    idle = [replace(backup(9), finished=minute(number), name=f"{number}") for number in (20, 30, 40)]
+    (found,) = intervals(idle, spans, load, 1)
+    assert (found.backup, found.since, found.until) == ("20", minute(20), minute(40))
+    until = recovery.ends(idle, 1)
+    for one in idle:
+        assert steps(9, Target(time=one.finished), spans, load, one.finished, until) == []
+        assert steps(9, Target(time=one.finished), spans, load, one.finished) == []
+    assert steps(9, Target(time=minute(39)), spans, load, minute(30), until) == []
+    with pytest.raises(TargetError, match="only to 2026-11-21T12:40:00Z"):
+        steps(9, Target(time=minute(41)), spans, load, minute(30), until)
+    with pytest.raises(TargetError, match="only to the backup itself"):
+        steps(9, Target(time=minute(41)), spans, load, minute(40), until)
+    if archived:
+        assert [one.after for one in steps(3, Target(time=minute(35)), spans, load, minute(3.5), until)] == [3]
+
+
+def test_backups_of_different_transactions_make_nothing_of_the_time_between_them() -> None:
+    spans, documents = segments((1, 4))
+    found = intervals([backup(4), backup(8)], spans, lambda span: documents[span.key], 1)
+    assert [(one.last, one.until) for one in found] == [(4, minute(4.5)), (8, minute(8.5))]
+    assert [one.until for one in intervals([backup(4), backup(8)], [], lambda span: documents[span.key], 0)] == [
+        minute(4.5)
+    ]
+    with pytest.raises(TargetError):
+        steps(4, Target(time=minute(7)), spans, lambda span: documents[span.key], minute(4.5), {8: minute(8.5)})
+
+
 @pytest.mark.parametrize(
     ("target", "text"),
     [
@@ -328,6 +368,15 @@ def test_the_last_backup_before_a_point(target: Target, best: str) -> None:
 
 def test_a_point_before_all_backups() -> None:
     assert names(ALL, "latest", target=Target(sequence=9, domain=1)) == []
+
+
+def test_what_a_node_wrote_for_itself_is_not_compared() -> None:
+    """Its domain counts on its own, and may be far ahead of the one that is wanted."""
+    local = replace(FULL, gtid="0-1-601,1-1-374")
+    assert names([local], "latest", target=parse_target("", "1-1-375", "")) == [[local.name]]
+    assert names([local], "latest", target=parse_target("", "1-1-374", "")) == [[local.name]]
+    assert names([local], "latest", target=parse_target("", "1-1-373", "")) == []
+    assert recovery.start(local, Target(sequence=375, domain=1), 1) == 374
 
 
 def test_a_point_of_another_domain() -> None:

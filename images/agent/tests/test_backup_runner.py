@@ -133,6 +133,19 @@ def test_both_targets_get_it_and_one_may_fail(bench: Bench, monkeypatch: pytest.
         bench.run(stores=[full])
 
 
+def test_what_the_archive_is_writing_meanwhile_is_left_alone(bench: Bench) -> None:
+    """An upload may take as long as the deadline; where nothing can be locked only its age tells."""
+    asked: list[timedelta] = []
+
+    class Asked(VolumeStore):
+        def clean(self, older_than: timedelta, now: datetime) -> list[str]:
+            asked.append(older_than)
+            return []
+
+    bench.run(stores=[Asked(Path(bench.stores[0].label.removeprefix("volume ")))], deadline_seconds=7200)
+    assert asked == [timedelta(hours=2, minutes=1)]
+
+
 def test_a_target_that_cannot_be_claimed_or_cleaned_does_not_hold_up_the_other(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ import pytest
 import s3_server
 from galera_agent.backup.s3_store import Patience, S3Store, open_s3
 from galera_agent.backup.s3_writer import MAX_PARTS, MIB, part_size
-from galera_agent.backup.settings import ObjectLock
+from galera_agent.backup.settings import ObjectLock, S3Settings
 from galera_agent.backup.store import LockedError, MissingError, StoreError
 from s3_server import IMPATIENT, Link, Server, settings
 
@@ -181,6 +181,17 @@ sys.stdin.read()
     assert nothing_left(store)
 
 
+def test_uploads_of_another_store_within_the_prefix_are_not_touched(server: Server, store: S3Store) -> None:
+    """One prefix may begin with another one, as `a/n` and `a/n/inner`."""
+    client, bucket = store._client, store._bucket
+    for key in ("a/n/inner/backups/x/stream", "a/n/inner/binlogs/x", "a/n/backups/y/stream", "a/n/binlogs/y"):
+        client.create_multipart_upload(Bucket=bucket, Key=key)
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert store.clean(timedelta(hours=1), later) == ["backups/y/stream", "binlogs/y"]
+    inner = open_s3(settings(server, bucket, prefix="a/n/inner"), server.secrets, IMPATIENT)
+    assert inner.clean(timedelta(hours=1), later) == ["backups/x/stream", "binlogs/x"]
+
+
 def test_damaged_parts_are_refused_by_the_server(store: S3Store) -> None:
     """The server compares with our SHA-256: a part that is other than it was summed never counts."""
     plain = store._client.upload_part
@@ -206,6 +217,12 @@ def test_bucket_that_is_not_there(server: Server) -> None:
     assert checked(server, "no-such-bucket") == (
         "s3://no-such-bucket/a/n cannot be used: bucket no-such-bucket does not exist there"
     )
+
+
+@pytest.mark.parametrize("endpoint", ["http://minio_server:9000", "https://s3..x"])
+def test_endpoint_that_is_none(endpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=rf"^s3://b/n cannot be used: its endpoint is '{endpoint}'; allowed: a URL"):
+        open_s3(S3Settings("b", "n", endpoint, None, None, True, None, None, None), tmp_path)
 
 
 def test_wrong_credentials(server: Server, store: S3Store, tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ class Tools(offline.Tools):
         with (full / "applied").open("a") as file:
             file.write(((increment or full) / "what").read_text() + " ")
 
+    def enable_events(self, data: Path, layout: Sequence[str]) -> list[str]:
+        return []
+
     def run_sql(self, data: Path, layout: Sequence[str], statements: str) -> None:
         (data / "statements").write_text(statements)
 

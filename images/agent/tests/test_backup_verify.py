@@ -13,7 +13,7 @@ from typing import Any
 
 import pymysql
 import pytest
-from backup_samples import at, full, put_backup, verification
+from backup_samples import at, full, increment, put_backup, verification
 from galera_agent import offline
 from galera_agent.backup import catalog, commands, verify
 from galera_agent.backup.manifest import verification_key
@@ -24,6 +24,7 @@ from galera_agent.backup.stream import CorruptError
 from galera_agent.backup.verify import NoVerdictError, Tables, check_tables
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
+from galera_agent.place import locked
 from stream_samples import install
 
 OK = [("shop.a", "check", "status", "OK")]
@@ -105,6 +106,15 @@ def test_a_stream_that_cannot_be_unpacked_is_a_failed_verification(store: Volume
     found = catalog.read(store)
     assert [one.verified for one in found.backups] == [None, False]
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_what_a_killed_run_left_is_removed_and_a_living_one_is_not(store: VolumeStore, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    for name in ("galera-verify-dead/data", "galera-verify-alive/data", "of-others"):
+        (work / name).mkdir(parents=True)
+    with locked(work / "galera-verify-alive", "lock"):
+        run(store, tmp_path)
+    assert sorted(one.name for one in work.iterdir()) == ["galera-verify-alive", "of-others"]
 
 
 class Ends:
@@ -248,11 +258,23 @@ def test_the_result_lies_beside_the_manifest(
     assert catalog.read(store).by_name[name].verified is True
 
 
-def test_one_that_failed_before_is_tried_again_when_it_is_named(store: VolumeStore, tmp_path: Path) -> None:
+def test_the_newest_is_tried_again_where_it_failed_before(store: VolumeStore, tmp_path: Path) -> None:
+    """An older one that is right says nothing of the newest."""
     newest = full(at("2026-11-21 01:00"))
     store.put(verification_key(newest.name), verification(newest, "failed").to_json())
-    assert run(store, tmp_path).name == "20261120T010000Z-full"
+    assert run(store, tmp_path).name == newest.name
     assert run(store, tmp_path, newest.name).name == newest.name
+
+
+def test_where_the_newest_is_no_whole_chain_an_older_one_is_taken_and_that_is_told(
+    store: VolumeStore, tmp_path: Path
+) -> None:
+    put_backup(store, increment(full(at("2026-11-21 00:00")), at("2026-11-21 02:00")))
+    said: list[str] = []
+    result = verify.verify([store], "latest", tmp_path / "work", tmp_path / "key", said.append)
+    assert result.name == "20261121T010000Z-full"
+    assert said[0].startswith("cannot verify the newest backup: ")
+    assert "20261121T020000Z-incremental" in said[0]
 
 
 def test_a_backup_that_is_not_there(store: VolumeStore, tmp_path: Path) -> None:

@@ -295,6 +295,10 @@ class Tools(offline.Tools):
             shutil.move(path, target / path.name)
         (target / "mysql").mkdir()
 
+    def enable_events(self, data: Path, layout: Sequence[str]) -> list[str]:
+        self._step("events")
+        return ["shop.tidy", "shop.sums"]
+
     def run_sql(self, data: Path, layout: Sequence[str], statements: str) -> None:
         self._step("sql")
         (data / "statements").write_text(statements)
@@ -337,15 +341,18 @@ def seen(*places: Path) -> list[str]:
 
 def test_a_restore_and_the_same_again(plan: restore.Plan) -> None:
     before = seen(plan.store)
-    assert go(plan) == f"restored full + inc1 + inc2 into {plan.data}, as the new cluster {B}: the seed can start"
-    assert list(Tools.steps) == ["prepare full", "prepare inc1", "prepare inc2", "move", "sql", "start"]
+    said: list[str] = []
+    done = go(plan, said.append)
+    assert done == f"restored full + inc1 + inc2 into {plan.data}, as the new cluster {B}: the seed can start"
+    assert list(Tools.steps) == ["prepare full", "prepare inc1", "prepare inc2", "move", "events", "sql", "start"]
+    assert "enabled 2 events that the backup's node left to another one: shop.tidy, shop.sums" in said
     assert (plan.data / "applied").read_text() == "full inc1 inc2 "
     assert seen(plan.store) == before
     assert [path.name for path in plan.target.iterdir()] == ["data"]
     assert seen(plan.temp) == []
     assert not list(plan.data.glob("grastate.dat")) + list(plan.data.glob("mariadb_backup_*"))
     assert "full + inc1 + inc2 was restored already, at 20" in go(plan)
-    assert len(Tools.steps) == 6
+    assert len(Tools.steps) == 7
 
 
 def test_another_restore_into_it_is_refused(plan: restore.Plan) -> None:
@@ -373,7 +380,7 @@ def test_a_directory_with_anything_in_it_is_not_touched(plan: restore.Plan, mark
     assert seen(plan.target, plan.temp) == before
 
 
-@pytest.mark.parametrize("step", ["prepare full", "prepare inc2", "move", "sql", "start"])
+@pytest.mark.parametrize("step", ["prepare full", "prepare inc2", "move", "events", "sql", "start"])
 def test_a_failed_step_leaves_nothing_and_the_next_run_succeeds(plan: restore.Plan, step: str) -> None:
     Tools.fail = step
     with pytest.raises(offline.StepError, match=f"{step} broke"):
@@ -547,3 +554,34 @@ def test_the_statements_go_to_the_server_and_not_into_its_arguments(
     program(f'echo "$@" >{tmp_path}/arguments; cat >{tmp_path}/statements').run_sql(tmp_path, [], "SELECT 1;\n")
     assert (tmp_path / "statements").read_text() == "SELECT 1;\n"
     assert "SELECT" not in (tmp_path / "arguments").read_text()
+
+
+def test_events_that_another_node_ran_are_enabled(program: Callable[[str], offline.Tools], tmp_path: Path) -> None:
+    """The server writes their names where the statements say."""
+    names = tmp_path / "events"
+    found = program(f"cat >{tmp_path}/statements; printf 'shop.a\\nshop.b\\n' >{names}").enable_events(tmp_path, [])
+    assert found == ["shop.a", "shop.b"]
+    assert not names.exists()
+    said = (tmp_path / "statements").read_text()
+    assert f"INTO OUTFILE '{names}';\nUPDATE mysql.event SET status = 'ENABLED', created = created WHERE" in said
+
+
+def test_a_server_that_is_a_cluster_for_a_moment_does_not_look_at_events(
+    program: Callable[[str], offline.Tools], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline, "_provider", lambda: "galera.so")
+    with pytest.raises(offline.StepError):
+        program(f'echo "$@" >{tmp_path}/arguments; exit 1').new_cluster(tmp_path, [])
+    wanted = [one for one in (tmp_path / "arguments").read_text().split() if one.startswith("--event-scheduler")]
+    assert wanted[-1] == "--event-scheduler=DISABLED"
+
+
+def test_a_server_for_a_replay_takes_what_a_session_could(
+    program: Callable[[str], offline.Tools], tmp_path: Path
+) -> None:
+    """Sessions may have options of their own, of which the binary log says nothing."""
+    tools = program(f'case "$*" in *--bootstrap*) exec cat;; esac; echo "$@" >{tmp_path}/arguments; exit 1')
+    with pytest.raises(offline.StepError), tools.serving(tmp_path, []):
+        pass
+    given = (tmp_path / "arguments").read_text().split()
+    assert {"--innodb-strict-mode=OFF", "--system-versioning-alter-history=KEEP"} <= set(given)

@@ -45,15 +45,22 @@ def prune(store: Store, owner: Owner, catalog: Catalog, names: Iterable[str]) ->
 
 
 def sweep(
-    store: Store, owner: Owner, catalog: Catalog, now: datetime, older_than: timedelta, in_use: Iterable[str] = ()
+    store: Store,
+    owner: Owner,
+    catalog: Catalog,
+    now: datetime,
+    older_than: timedelta,
+    in_use: Iterable[str] = (),
+    deadline: timedelta | None = None,
 ) -> Outcome:
-    """Remove incomplete backups begun, and unfinished objects last written, longer ago than that.
+    """Remove incomplete backups that were begun longer ago than that, and unfinished objects longer than the deadline.
 
-    catalog: of this store, read after in_use (names of backups in the making) was. Broken backups and foreign objects
-    stay. Raises StoreError, OwnerError.
+    catalog: of this store, read after in_use (names of backups in the making) was. deadline: how long somebody else may
+    be writing an object, as the archive does; None where nobody does. Broken backups and foreign objects stay. Raises
+    StoreError, OwnerError.
     """
     check_owner(store, owner)
-    outcome = Outcome(removed=list(store.clean(older_than, now)))
+    outcome = Outcome(removed=list(store.clean(older_than + (deadline or timedelta(0)), now)))
     for name in catalog.incomplete:
         named = parse_name(name)
         if named is not None and now - named[0] > older_than and name not in set(in_use):

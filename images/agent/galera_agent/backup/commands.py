@@ -293,11 +293,16 @@ def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple
                 _say(f"nothing expires in {store.label}: {why}")
             outcome = cleanup.prune(store, owner, read, names)
             left.append(catalog.read(store, [read]) if outcome.removed else read)
-            gone, unread = binlog.expire(store, left[-1])
-            if unread:
-                errors[store.label] = "; ".join(unread[:_TOLD])
-            if outcome.removed or gone:
-                _say(f"expired in {store.label}: {', '.join(outcome.removed) or 'no backup'}, {gone} segments")
+            gone = binlog.expire(store, left[-1])
+            if gone.problems:
+                errors[store.label] = "; ".join(gone.problems[:_TOLD])
+            if outcome.removed or gone.segments:
+                _say(f"expired in {store.label}: {', '.join(outcome.removed) or 'no backup'}, {gone.segments} segments")
+            for uuid in gone.histories:
+                _say(f"expired in {store.label}: all segments of history {uuid}, of which there is no backup any more")
+            for what, kept in (("backups", outcome.kept), ("segments", gone.kept)):
+                if kept:
+                    _say(f"{len(kept)} {what} that have expired are kept: {kept[0]}")
         except (StoreError, SegmentError) as error:
             errors[store.label] = f"expiry failed: {error}"
     return errors, left

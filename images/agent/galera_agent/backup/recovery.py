@@ -7,10 +7,11 @@ node began later than that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from types import MappingProxyType
 
 from .binlog_events import Transaction, parse_gtid, sequence_of, sequences
 from .document import to_time
@@ -104,6 +105,9 @@ def intervals(
         start = sequence_of(one.gtid, domain)
         last = next((end for first, end in ranges if first <= start + 1 <= end), start)
         if result and start <= result[-1].last:
+            if spans and start == result[-1].last:
+                # Nothing was committed up to its end.
+                result[-1] = replace(result[-1], until=max(result[-1].until, one.finished))
             continue
         result.append(Interval(one.name, start, last, one.finished, _until(one.finished, last, spans, load)))
     return result
@@ -124,6 +128,15 @@ def broken_off(found: Sequence[Interval], spans: Sequence[Span]) -> tuple[int, i
     return None if last is None or not later else (last + 1, min(later) - 1)
 
 
+def ends(backups: Iterable[Manifest], domain: int) -> dict[int, datetime]:
+    """When the last of these backups ended that has a sequence of a domain as its last, by that."""
+    found: dict[int, datetime] = {}
+    for one in backups:
+        if (last := sequences(one.gtid).get(domain)) is not None:
+            found[last] = max(found.get(last, one.finished), one.finished)
+    return found
+
+
 def start(base: Manifest, target: Target, domain: int) -> int:
     """The sequence after which the replay on a backup begins. domain: of the archive.
 
@@ -141,12 +154,18 @@ def start(base: Manifest, target: Target, domain: int) -> int:
 
 
 def steps(
-    after: int, target: Target, spans: Sequence[Span], load: Callable[[Span], Segment], since: datetime = _NEVER
+    after: int,
+    target: Target,
+    spans: Sequence[Span],
+    load: Callable[[Span], Segment],
+    since: datetime = _NEVER,
+    ends: Mapping[int, datetime] = MappingProxyType({}),
 ) -> list[Step]:
     """What to replay on a state that has everything up to a sequence. Raises TargetError where it is not archived.
 
-    since: when the state was taken. For a time the last step may hold nothing of what is wanted: only a transaction
-    later than the time shows that none before it is missing, and where there is none, the end of the archive does.
+    since: when the state was taken. ends: when backups of its history ended, by the last sequence that they have.
+    For a time the last step may hold nothing of what is wanted: only a transaction later than the time shows that none
+    before it is missing, and where there is none, the end of the archive does, or a backup that has no more than that.
     """
     try:
         if target.sequence is not None:
@@ -166,10 +185,11 @@ def steps(
         # Of a segment that begins earlier than it is needed, the latest transaction may be one that is not replayed.
         if step.segment.latest > target.time and step.after < step.segment.first:
             return result
-    until = _until(since, end, spans, load)
+    until = max(_until(since, end, spans, load), ends.get(end, _NEVER))
     if target.time <= until:
         return found
-    raise TargetError(f"the archive goes on without a hole only to {to_time(until) if found else 'the backup itself'}")
+    reached = to_time(until) if found or until > since else "the backup itself"
+    raise TargetError(f"the archive goes on without a hole only to {reached}")
 
 
 def nearest(found: Sequence[Interval], target: Target, domain: int) -> str:
@@ -219,10 +239,11 @@ def _until(since: datetime, last: int, spans: Sequence[Span], load: Callable[[Sp
 def _time(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise TargetError(
-            f"SOURCE_TIME is '{text}'; allowed: {LATEST}, or a time with its zone, such as 2026-11-21T13:23:00+01:00"
-        )
-    return found.astimezone(UTC)
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        # It is none, or none of the years that UTC has here.
+        pass
+    raise TargetError(
+        f"SOURCE_TIME is '{text}'; allowed: {LATEST}, or a time with its zone, such as 2026-11-21T13:23:00+01:00"
+    )

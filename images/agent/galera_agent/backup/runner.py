@@ -93,7 +93,7 @@ def run(
     for store in stores:
         try:
             catalog.claim(store, owner)
-            clean(store, owner, now(), say, catalogs)
+            clean(store, owner, now(), say, timedelta(seconds=settings.deadline_seconds), catalogs)
         except StoreError as error:
             failures[store.label] = str(error)
     ready = [store for store in stores if store.label not in failures]
@@ -154,10 +154,14 @@ def clean(
     owner: Owner,
     now: datetime,
     say: Callable[[str], None],
+    deadline: timedelta,
     catalogs: Sequence[catalog.Catalog] = (),
 ) -> None:
-    """Remove the halves of backups that nobody is writing any more. Raises StoreError."""
-    gone = sweep(store, owner, catalog.read(store, catalogs), now, _LEFT_BEHIND)
+    """Remove the halves of backups that nobody is writing any more. Raises StoreError.
+
+    deadline: of what writes to the store. The archive may do so at this moment.
+    """
+    gone = sweep(store, owner, catalog.read(store, catalogs), now, _LEFT_BEHIND, deadline=deadline)
     if gone.removed:
         say(f"removed what backups that did not end left in {store.label}: {', '.join(gone.removed)}")
 

@@ -21,7 +21,18 @@ from botocore.config import Config
 from .s3_errors import Place, code_of
 from .s3_writer import S3Writer, checksum
 from .settings import SECRETS, S3Settings
-from .store import OWNER, VERIFICATION, Entry, LockedError, MissingError, StoreError, checked_key, checked_prefix
+from .store import (
+    BACKUPS,
+    BINLOGS,
+    OWNER,
+    VERIFICATION,
+    Entry,
+    LockedError,
+    MissingError,
+    StoreError,
+    checked_key,
+    checked_prefix,
+)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -62,14 +73,20 @@ def open_s3(settings: S3Settings, secrets: Path = SECRETS, patience: Patience | 
         tcp_keepalive=True,
         **options,
     )
-    with place.translated("cannot be used"):
-        client = boto3.session.Session(**_credentials(label, secrets)).client(
-            "s3",
-            endpoint_url=settings.endpoint,
-            region_name=settings.region or ("us-east-1" if settings.endpoint else None),
-            verify=str(settings.ca) if settings.ca else None,
-            config=config,
-        )
+    try:
+        with place.translated("cannot be used"):
+            client = boto3.session.Session(**_credentials(label, secrets)).client(
+                "s3",
+                endpoint_url=settings.endpoint,
+                region_name=settings.region or ("us-east-1" if settings.endpoint else None),
+                verify=str(settings.ca) if settings.ca else None,
+                config=config,
+            )
+    except ValueError:
+        raise StoreError(
+            f"{label} cannot be used: its endpoint is '{settings.endpoint}'; allowed: a URL with an address, or with a "
+            "host name of letters, digits and - with single dots between them"
+        ) from None
     return S3Store(client, place, settings, patience.attempts)
 
 
@@ -180,12 +197,15 @@ class S3Store:
                 self._delete_versions(key)
 
     def clean(self, older_than: timedelta, now: datetime) -> Sequence[str]:
-        """Abort uploads that were begun longer ago: nobody writes for so long."""
+        """Abort uploads that were begun longer ago, of what a store holds: another prefix may lie within this one."""
         removed = []
         with self._place.translated("cannot be cleaned"):
-            pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self._bucket, Prefix=self._root
-            )
+            paginator = self._client.get_paginator("list_multipart_uploads")
+            pages = [
+                page
+                for folder in (BACKUPS, BINLOGS)
+                for page in paginator.paginate(Bucket=self._bucket, Prefix=self._root + folder)
+            ]
             for upload in [one for page in pages for one in page.get("Uploads", ())]:
                 if now - upload["Initiated"] > older_than:
                     self._client.abort_multipart_upload(

@@ -219,9 +219,9 @@ def _source(
     """The source of a chain, or why it cannot be restored."""
     if isinstance(candidate, str):
         return candidate
-    store = next(store for store, _ in stores if store.label == candidate[-1].store)
+    store, read = next(one for one in stores if one[0].label == candidate[-1].store)
     try:
-        steps = _steps(store, candidate, plan.target_point)
+        steps = _steps(store, candidate, plan.target_point, read)
     except (TargetError, SegmentError, StoreError) as error:
         return f"{name} in {store.label}: {error}"
     return Streams(store, candidate, steps, plan.target_point, plan.keys / IDENTITY, log)
@@ -264,7 +264,8 @@ def load_segment(store: Store) -> Callable[[Span], Segment]:
     return load
 
 
-def _steps(store: Store, chosen: Chosen, target: Target | None) -> list[Step]:
+def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Catalog | None = None) -> list[Step]:
+    """What is replayed on a chain. read: what its store holds, of which later backups tell up to when nothing came."""
     if target is None:
         return []
     last = chosen[-1].manifest
@@ -279,7 +280,10 @@ def _steps(store: Store, chosen: Chosen, target: Target | None) -> list[Step]:
             return []
         raise TargetError("there is no archive of binary logs of its cluster")
     domain = load(spans[-1]).domain
-    return recovery.steps(recovery.start(last, target, domain), target, spans, load, last.finished)
+    others = [] if read is None else [one.manifest for one in read.backups if not read.problem_of(one.name)]
+    mine = [one for one in others if one.uuid == last.uuid and (gone_back is None or one.finished <= gone_back.since)]
+    after = recovery.start(last, target, domain)
+    return recovery.steps(after, target, spans, load, last.finished, recovery.ends(mine, domain))
 
 
 def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catalog]], target: Target | None) -> str:

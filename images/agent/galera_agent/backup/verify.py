@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .. import offline, sql
 from ..chain import LATEST, Refused
+from ..place import locked
 from . import catalog, selection, server
 from .binlog import Query
 from .manifest import Verification, verification_key
@@ -25,6 +26,7 @@ from .store import Store, StoreError
 from .stream import CorruptError
 from .streams import Streams
 
+_WORK = "galera-verify-"
 # Of so many tables, the largest first, a checksum is made: that reads every row through the storage engine.
 CHECKSUMS = 20
 _TABLES = """SELECT table_schema, table_name FROM information_schema.tables
@@ -68,13 +70,15 @@ def verify(
     NoVerdictError where something else than the backup ended the trial: then nothing is put beside it.
     """
     catalogs = _read(stores, say)
-    chosen = _chosen([one for _, one in catalogs], name)
+    chosen = _chosen([one for _, one in catalogs], name, say)
     store = next(store for store, _ in catalogs if store.label == chosen[-1].store)
     manifest = chosen[-1].manifest
     started = now().replace(microsecond=0)
-    place = Path(tempfile.mkdtemp(prefix="galera-verify-", dir=work))
+    _clean(work)
+    place = Path(tempfile.mkdtemp(prefix=_WORK, dir=work))
     try:
-        found, problem = _try(Streams(store, chosen, [], None, identity, say), place, say), ""
+        with locked(place, "lock"):
+            found, problem = _try(Streams(store, chosen, [], None, identity, say), place, say), ""
     except (Refused, StoreError, StreamError, offline.StepError, server.ServerError, OSError) as error:
         if not _of_the_backup(error, place):
             raise NoVerdictError(f"{manifest.name} was not verified, and keeps what was said of it: {error}") from error
@@ -129,6 +133,16 @@ def _try(source: Streams, place: Path, say: Callable[[str], None]) -> Tables:
             return check_tables(query)
 
 
+def _clean(work: Path) -> None:
+    """Remove what killed runs left; a run that is still going on holds the lock of its own."""
+    for path in (one for one in work.glob(f"{_WORK}*") if one.is_dir()):
+        try:
+            with locked(path, "lock"):
+                shutil.rmtree(path, ignore_errors=True)
+        except Refused:
+            continue
+
+
 def _of_the_backup(error: Exception, place: Path) -> bool:
     """Whether the backup is the cause: it has other bytes than its manifest says, or no data can be made of them."""
     if isinstance(error, CorruptError):
@@ -153,12 +167,15 @@ def _read(stores: Sequence[Store], say: Callable[[str], None]) -> list[tuple[Sto
     return found
 
 
-def _chosen(catalogs: Sequence[catalog.Catalog], name: str) -> selection.Chosen:
-    """The chain of a backup; one that failed before is tried again when it is named."""
+def _chosen(catalogs: Sequence[catalog.Catalog], name: str, say: Callable[[str], None]) -> selection.Chosen:
+    """The chain of a backup; one that failed before is tried again. Raises Refused where there is none."""
     if name == LATEST:
-        for _, found in selection.candidates(catalogs, LATEST, LATEST):
-            if not isinstance(found, str):
-                return found
+        for found in dict.fromkeys(name for name, _ in selection.candidates(catalogs, LATEST, LATEST)):
+            for one in (one for one in catalogs if found in one.by_name or found in one.broken):
+                try:
+                    return one.chain(found)
+                except catalog.ChainError as error:
+                    say(f"cannot verify the newest backup: {error}")
         raise Refused("there is no backup to verify")
     for one in catalogs:
         if name in one.by_name:

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of the archive goes with a history that has no backup any more, and what a target does not let go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from backup_samples import OTHER_UUID, OWNER, UUID, at, catalog, full, put_backup, put_segment
+from galera_agent.backup import binlog, commands, fork
+from galera_agent.backup.binlog import Expired
+from galera_agent.backup.fork import Fork
+from galera_agent.backup.settings import Retention
+from galera_agent.backup.store import LockedError
+from galera_agent.backup.volume_store import VolumeStore
+from test_backup_binlog import SETTINGS
+
+THEN = at("2026-11-20 01:00")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> VolumeStore:
+    """With segments of two histories, each with a marker; that of OTHER_UUID is the older one."""
+    (tmp_path / "owner.json").write_text("{}")
+    found = VolumeStore(tmp_path)
+    for uuid in (UUID, OTHER_UUID):
+        for first in (1, 11):
+            put_segment(found, full(THEN, uuid=uuid), first, first + 9, THEN)
+        found.put(fork.key_of(uuid), Fork(8, 10, THEN, "n-galera-0").to_json())
+    return found
+
+
+def uuids(store: VolumeStore) -> set[str]:
+    return {one.key.split("/")[1] for one in store.list("binlogs/")}
+
+
+def test_a_history_without_a_backup_goes_with_its_marker(store: VolumeStore) -> None:
+    (span, _) = binlog.segment.spans(store, OTHER_UUID)
+    store.put(span.key, b"damaged")
+    assert binlog.expire(store, catalog([full(THEN, gtid="1-1-5")])) == Expired(2, histories=[OTHER_UUID])
+    assert uuids(store) == {UUID}
+    assert len(list(store.list("binlogs/"))) == 5
+
+
+def test_the_present_history_stays_without_a_backup(store: VolumeStore) -> None:
+    before = len(list(store.list("binlogs/")))
+    assert binlog.expire(store, catalog([full(THEN, gtid="1-1-5", uuid=OTHER_UUID)])) == Expired()
+    assert len(list(store.list("binlogs/"))) == before
+
+
+@pytest.mark.parametrize("doubt", ["owner", "broken"])
+def test_nothing_of_another_history_goes_while_something_is_in_doubt(store: VolumeStore, doubt: str) -> None:
+    """Whose the store is, or of which history a backup is that cannot be read."""
+    changes = {"owner": None} if doubt == "owner" else {"broken": ("20261119T010000Z-full",)}
+    assert binlog.expire(store, replace(catalog([]), **changes)) == Expired()
+    assert uuids(store) == {UUID, OTHER_UUID}
+
+
+def test_what_is_no_history_is_left_alone(store: VolumeStore) -> None:
+    store.put(f"binlogs/of-others/20261120/{1:020d}-{9:020d}-pod-file.json", b"x")
+    assert binlog.expire(store, catalog([])).histories == [OTHER_UUID]
+    assert uuids(store) == {UUID, "of-others"}
+
+
+def test_segments_that_are_locked_are_kept_and_told_once(
+    store: VolumeStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of both histories: what is not locked goes, and it is no failure."""
+    plain = VolumeStore.delete
+
+    def delete(self: VolumeStore, key: str) -> None:
+        if f"{1:020d}-" in key:
+            raise LockedError(f"{self.label} keeps {key} until 2026-12-01 (object lock)")
+        plain(self, key)
+
+    monkeypatch.setattr(VolumeStore, "delete", delete)
+    put_backup(store, full(THEN, gtid="1-1-20"))
+    store.put("owner.json", OWNER.to_json())
+    found = replace(SETTINGS, retention=Retention(None, None, None))
+    errors, _ = commands._let_expire(found, [store], OWNER)
+    assert errors == {}
+    assert [one.first for one in (*binlog.segment.spans(store, UUID), *binlog.segment.spans(store, OTHER_UUID))] == [
+        1,
+        1,
+    ]
+    assert fork.read(store, OTHER_UUID) is not None
+    said = capsys.readouterr().err.splitlines()
+    assert [one.partition("backup: ")[2].split(":")[0] for one in said] == [
+        f"expired in {store.label}",
+        "2 segments that have expired are kept",
+    ]
