@@ -16,7 +16,7 @@ from ansible_collections.stateful.galera.plugins.module_utils._kinds import KIND
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
-    from ansible_collections.stateful.galera.plugins.module_utils._kinds import Manifest
+    from ansible_collections.stateful.galera.plugins.module_utils._kinds import Document, Manifest
     from ansible_collections.stateful.galera.plugins.module_utils._survey import Found, Plan, Wanted
 
 
@@ -139,6 +139,8 @@ def _check_rights(client: Client, wanted: Wanted, found: Found, plan: Plan) -> F
     body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": spec}
     review = client.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body=body).json()
     rules = (review.get("status") or {}).get("resourceRules") or []
+    if not _preflight.allows(rules, _preflight.Right.on(KINDS["Role"], "escalate")):
+        inside += [right for each in plan.changes if each.kind.kind == "Role" for right in _granted(each)]
     doubtful = sorted({right for right in inside if not _preflight.allows(rules, right)})
     questions = [(right, names.namespace) for right in doubtful] + [(right, "") for right in sorted(set(outside))]
     allowed = client.all_of([functools.partial(_may, client, right, where) for right, where in questions])
@@ -149,6 +151,10 @@ def _check_rights(client: Client, wanted: Wanted, found: Found, plan: Plan) -> F
         if not yes:
             missing[where].append(right)
     return _missing_rights(client, missing, names.namespace)
+
+
+def _granted(document: Document) -> list[_preflight.Right]:
+    return _preflight.role_rights(document.manifest)
 
 
 def _missing_rights(client: Client, missing: dict[str, list[_preflight.Right]], namespace: str) -> Findings:
