@@ -109,7 +109,8 @@ options:
     default: {}
   password_keys:
     description:
-      - Keys that the Secret must have. Those that neither the Secret nor O(passwords) has are generated.
+      - Keys that the Secret must have. Those that neither the Secret nor O(passwords) has are generated for a new
+        cluster, and an error for one that lives, whose database has passwords that nobody here knows.
     type: list
     elements: str
     default: []
