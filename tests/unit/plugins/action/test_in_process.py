@@ -106,7 +106,9 @@ def test_a_password_in_what_is_shown_is_hidden() -> None:
         "nodes": [{"reason": "refused with Fender2000 by the node", "note": ("says Fender2000",)}],
         "cluster": {"text": "the word Fender2000"},
     }
-    assert "Fender2000" not in str(masked(result, {"Fender2000"}))
+    shown = masked(result, {"Fender2000"})
+    assert "Fender2000" not in str(shown)
+    assert set(shown) == set(result)
 
 
 def test_the_path_of_a_kubeconfig_is_told_with_its_variable(tmp_path: Path) -> None:
