@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,16 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleValueOmittedError
 from ansible.plugins.action import ActionBase
+from ansible_collections.stateful.galera.plugins.module_utils._errors import and_list
+from ansible_collections.stateful.galera.plugins.plugin_utils._convert import show
 from ansible_collections.stateful.galera.plugins.plugin_utils._inventory import PREFIX, check
 
+_IDENTITY = (
+    "galera_cluster_name",
+    "galera_cluster_namespace",
+    "galera_cluster_kubeconfig",
+    "galera_cluster_context",
+)
 _ROLES = Path(__file__).parents[2] / "roles"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -34,6 +43,14 @@ def read_spec(roles: Path = _ROLES) -> tuple[dict[str, Any], set[str]]:
     return options, others - set(options)
 
 
+def _identity(values: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
+    """Return what tells one cluster from another, by variable."""
+    found = {name: values.get(name) or options.get(name, {}).get("default") or "" for name in _IDENTITY}
+    path = str(found["galera_cluster_kubeconfig"])
+    found["galera_cluster_kubeconfig"] = os.path.realpath(os.path.expanduser(path)) if path else ""
+    return {name: str(value) for name, value in found.items()}
+
+
 class ActionModule(ActionBase):
     """Checks variables; runs no module and needs no connection."""
 
@@ -50,15 +67,44 @@ class ActionModule(ActionBase):
         except (OSError, yaml.YAMLError) as error:
             raise AnsibleActionFail(f"cannot read the list of variables of the collection: {error}") from error
         names = [name for name in task_vars or {} if name.startswith(PREFIX) and name not in others]
-        values, broken = self._templated(names, task_vars or {})
+        values, broken = self._templated(names, options, task_vars or {})
         found, warnings = check(values, options)
         errors = [*broken.values(), *(line for line in found if line.split(" ")[0] not in broken)]
+        errors += self._twins(values, options, task_vars or {})
         result.update(changed=False, warnings=warnings)
         if errors:
             result.update(failed=True, msg="\n".join(sorted(errors)))
         return result
 
-    def _templated(self, names: list[str], task_vars: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    @staticmethod
+    def _twins(values: Mapping[str, Any], options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> list[str]:
+        """Return a line where other hosts of the play mean the same cluster: their runs do not hold each other off."""
+        host = task_vars.get("inventory_hostname")
+        mine = _identity(values, options)
+        if not mine["galera_cluster_name"]:
+            return []
+        twins = []
+        for other in task_vars.get("ansible_play_hosts_all") or []:
+            if other == host:
+                continue
+            try:
+                same = _identity(task_vars["hostvars"][other], options) == mine
+            except AnsibleError:
+                continue  # that host's own check tells it
+            twins += [other] if same else []
+        if not twins:
+            return []
+        hosts = and_list(sorted(map(str, [host, *twins])))
+        return [
+            f"galera_cluster_name is {show(mine['galera_cluster_name'])} and galera_cluster_namespace "
+            f"{show(mine['galera_cluster_namespace'])} for the hosts {hosts}, but each host of an inventory must mean "
+            f"a cluster of its own: give them different names, namespaces, galera_cluster_context or "
+            f"galera_cluster_kubeconfig, or leave one out."
+        ]
+
+    def _templated(
+        self, names: list[str], options: Mapping[str, Any], task_vars: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the values of the variables, and a line for each whose template cannot be evaluated, both by name."""
         values: dict[str, Any] = {}
         broken: dict[str, str] = {}
@@ -69,5 +115,8 @@ class ActionModule(ActionBase):
                 continue
             except AnsibleError as error:
                 reason = str(error).splitlines()[0].rstrip(".")
+                if options.get(name, {}).get("no_log"):
+                    # the reason quotes words of the template, which may be the password itself
+                    reason = "its template is wrong; {{, {% and {# in a password must stand in {% raw %}...{% endraw %}"
                 broken[name] = f"{name} cannot be evaluated: {reason}."
         return values, broken

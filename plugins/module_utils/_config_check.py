@@ -103,7 +103,8 @@ def pod(names: Names, wish: Wish, owner: Manifest | None) -> Manifest:
         "image": mariadb["image"],
         **{key: mariadb[key] for key in ("imagePullPolicy", "securityContext") if key in mariadb},
         "command": ["/bin/bash", "-c", _SCRIPT],
-        "env": [{"name": "GALERA_MYCNF", "value": wish.check_text}],
+        # Kubernetes makes $ of $$
+        "env": [{"name": "GALERA_MYCNF", "value": wish.check_text.replace("$", "$$")}],
         "resources": {**mariadb.get("resources", {}), "requests": {"cpu": "10m", "memory": "64Mi"}},
         "volumeMounts": [
             {"name": "data", "mountPath": "/var/lib/mysql"},

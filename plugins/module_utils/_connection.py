@@ -169,6 +169,14 @@ def _file(text: str) -> t.Iterator[str]:
         yield file.name
 
 
+def _told(auth: t.Mapping[str, t.Any]) -> str:
+    """The variables that say where the API server is, with their values; the content of a kubeconfig is not shown."""
+    path, context = auth.get("kubeconfig"), auth.get("context")
+    shown = [f"galera_cluster_kubeconfig={path}"] if isinstance(path, str) and "{" not in path else []
+    shown += [f"galera_cluster_context={context}"] if context else []
+    return f" ({', '.join(shown)})" if shown else ""
+
+
 def _by_kubernetes_core(auth: t.Mapping[str, t.Any]) -> Connection:
     try:
         import kubernetes
@@ -179,7 +187,7 @@ def _by_kubernetes_core(auth: t.Mapping[str, t.Any]) -> Connection:
         configuration = core._create_configuration(core._create_auth_spec(None, **auth))
     except Exception as error:  # each way to authenticate has exceptions of its own
         reason = shorten(str(error)).rstrip(".")
-        raise GaleraError(f"No usable connection to an API server is configured: {reason}.") from error
+        raise GaleraError(f"No usable connection to an API server is configured{_told(auth)}: {reason}.") from error
     impersonation = [
         (name, each)
         for name, value in core._create_headers(None, **auth).items()

@@ -122,7 +122,7 @@ def converge(
 ) -> list[Outcome]:
     """Apply `changes` in the order of their phases. Raises GaleraError at the end of a phase in which some failed."""
     outcomes: list[Outcome] = []
-    for phase, documents in itertools.groupby(changes, key=lambda document: document.phase):
+    for (phase, _bound), documents in itertools.groupby(_bindings_last(changes), key=_step):
         calls = [functools.partial(apply_one, client, each, live.get(each.key), False) for each in documents]
         answers = client.parallel(calls)
         errors = [str(answer).rstrip(".") for answer in answers if isinstance(answer, GaleraError)]
@@ -130,6 +130,17 @@ def converge(
             raise GaleraError(f"{'; '.join(errors)}. The phases before {phase} were applied; running again goes on.")
         outcomes += [answer for answer in answers if isinstance(answer, Outcome)]
     return outcomes
+
+
+def _step(document: Document) -> tuple[str, bool]:
+    """What is applied side by side: a phase, apart from its bindings, for which the server must know their role."""
+    return document.phase, document.kind.kind == "RoleBinding"
+
+
+def _bindings_last(changes: t.Sequence[Document]) -> list[Document]:
+    """`changes` with the bindings of each phase at its end."""
+    phases = itertools.groupby(changes, key=lambda document: document.phase)
+    return [each for _phase, documents in phases for each in sorted(documents, key=_step)]
 
 
 def apply_one(client: Client, document: Document, before: Manifest | None, dry_run: bool) -> Outcome:

@@ -10,13 +10,13 @@ import decimal
 import functools
 import typing as t
 
-from ansible_collections.stateful.galera.plugins.module_utils import _conflicts, _preflight
+from ansible_collections.stateful.galera.plugins.module_utils import _conflicts, _live, _preflight
 from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
-    from ansible_collections.stateful.galera.plugins.module_utils._kinds import Manifest
+    from ansible_collections.stateful.galera.plugins.module_utils._kinds import Document, Manifest
     from ansible_collections.stateful.galera.plugins.module_utils._survey import Found, Plan, Wanted
 
 
@@ -36,6 +36,7 @@ def inspect(client: Client, wanted: Wanted, found: Found, plan: Plan) -> Finding
     live_nodes = found.live.get(key)
     pods_come = live_nodes is None or int(live_nodes["spec"].get("replicas", 1)) < wanted.size
     pods_come = pods_come or _requests(live_nodes) != _requests(_nodes_manifest(plan))
+    pods_come = pods_come or _placing(live_nodes) != _placing(_nodes_manifest(plan))
     if pods_come and any(each.key == key for each in plan.changes):
         checks.append(functools.partial(_check_nodes, client, wanted, plan))
     claiming = ("PersistentVolumeClaim", "StatefulSet")
@@ -44,10 +45,12 @@ def inspect(client: Client, wanted: Wanted, found: Found, plan: Plan) -> Finding
         checks.append(functools.partial(_check_storage_classes, client, wanted))
     if wanted.node_port is not None and not _has_port(found, wanted):
         checks.append(functools.partial(_check_port, client, wanted, found))
+    checks += _class_checks(client, wanted, live_nodes, plan)
     findings = client.all_of(checks)
+    problems, warnings = _live.find(wanted.names, found.live, plan.changes)
     return Findings(
-        problems=tuple(problem for each in findings for problem in each.problems),
-        warnings=tuple(warning for each in findings for warning in each.warnings),
+        problems=(*problems, *(problem for each in findings for problem in each.problems)),
+        warnings=(*warnings, *(warning for each in findings for warning in each.warnings)),
         left_out=frozenset(key for each in findings for key in each.left_out),
     )
 
@@ -75,9 +78,45 @@ def _nodes_manifest(plan: Plan) -> Manifest | None:
     return sets[0].manifest if sets else None
 
 
+def _pod_spec(stateful_set: Manifest | None) -> Manifest:
+    return (((stateful_set or {}).get("spec") or {}).get("template") or {}).get("spec") or {}
+
+
+def _placing(stateful_set: Manifest | None) -> tuple[t.Any, t.Any]:
+    """What decides which machines take a pod of it."""
+    spec = _pod_spec(stateful_set)
+    return spec.get("nodeSelector") or {}, spec.get("tolerations") or []
+
+
+def _class_checks(
+    client: Client, wanted: Wanted, live_nodes: Manifest | None, plan: Plan
+) -> list[t.Callable[[], Findings]]:
+    """The check of a PriorityClass that the nodes do not have yet and that does not come with the run."""
+    name = _pod_spec(_nodes_manifest(plan)).get("priorityClassName")
+    comes = any(each.kind.kind == "PriorityClass" and each.name == name for each in wanted.documents)
+    if not name or comes or name == _pod_spec(live_nodes).get("priorityClassName"):
+        return []
+    return [functools.partial(_check_priority_class, client, name)]
+
+
+def _check_priority_class(client: Client, name: str) -> Findings:
+    try:
+        found = client.get(KINDS["PriorityClass"], name, "")
+    except ApiError as error:
+        return _unread(error, "The PriorityClass")
+    if found is not None:
+        return Findings()
+    return Findings(
+        problems=(
+            f"galera_cluster_priority_class={name} does not exist: Kubernetes would make no pod. Name one that exists, "
+            f"or give galera_cluster_priority_class_value to have it made.",
+        )
+    )
+
+
 def _requests(stateful_set: Manifest | None) -> dict[str, str]:
     """What a pod of it asks for: {"cpu": cores, "memory": bytes}; a resource that no container names is left out."""
-    spec = (((stateful_set or {}).get("spec") or {}).get("template") or {}).get("spec") or {}
+    spec = _pod_spec(stateful_set)
     containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
     total: dict[str, decimal.Decimal] = {}
     for container in containers:
@@ -139,6 +178,8 @@ def _check_rights(client: Client, wanted: Wanted, found: Found, plan: Plan) -> F
     body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": spec}
     review = client.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body=body).json()
     rules = (review.get("status") or {}).get("resourceRules") or []
+    if not _preflight.allows(rules, _preflight.Right.on(KINDS["Role"], "escalate")):
+        inside += [right for each in plan.changes if each.kind.kind == "Role" for right in _granted(each)]
     doubtful = sorted({right for right in inside if not _preflight.allows(rules, right)})
     questions = [(right, names.namespace) for right in doubtful] + [(right, "") for right in sorted(set(outside))]
     allowed = client.all_of([functools.partial(_may, client, right, where) for right, where in questions])
@@ -149,6 +190,10 @@ def _check_rights(client: Client, wanted: Wanted, found: Found, plan: Plan) -> F
         if not yes:
             missing[where].append(right)
     return _missing_rights(client, missing, names.namespace)
+
+
+def _granted(document: Document) -> list[_preflight.Right]:
+    return _preflight.role_rights(document.manifest)
 
 
 def _missing_rights(client: Client, missing: dict[str, list[_preflight.Right]], namespace: str) -> Findings:

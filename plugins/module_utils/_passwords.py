@@ -57,8 +57,8 @@ def plan(
     differing = [key for key in kept if live.get(key) and live[key] != wanted[key]]
     problems = [_differs(key, where) for key in differing] if lives else []
     missing = [key for key in keys if not live.get(key) and key not in wanted]
-    if lives and ROOT in missing:
-        problems.append(_lost(where))
+    # nothing is generated for a cluster that lives: its database knows other passwords
+    problems += [_lost(key, where) for key in missing] if lives else []
     if problems:
         return Plan(None, problems=tuple(problems))
     fresh = {key: base64.b64encode(generate().encode()).decode() for key in missing}
@@ -88,8 +88,9 @@ def _differs(key: str, where: str) -> str:
     )
 
 
-def _lost(where: str) -> str:
+def _lost(key: str, where: str) -> str:
+    variable = VARIABLES.get(key, f"passwords['{key}']")
     return (
-        f"The Secret {where} has no key {ROOT}, but volumes of this cluster exist: a generated password would not be "
-        f"the one of the database. Set {VARIABLES[ROOT]} to the root password that the database has."
+        f"The Secret {where} has no key {key}, but this cluster exists: a generated password would not be the one of "
+        f"the database. Set {variable} to the password that the database has, or put the Secret back."
     )

@@ -190,6 +190,18 @@ def run_rights(with_seed: bool) -> list[Right]:
     return rights + ([Right.on(stateful_set, "delete"), Right.on(claim, "delete")] if with_seed else [])
 
 
+def role_rights(role: Manifest) -> list[Right]:
+    """All that a Role grants: Kubernetes lets nobody grant what they do not have themselves."""
+    return [
+        Right(group, resource, verb, name)
+        for rule in role.get("rules") or []
+        for group in rule.get("apiGroups") or []
+        for resource in rule.get("resources") or []
+        for verb in rule.get("verbs") or []
+        for name in rule.get("resourceNames") or [""]
+    ]
+
+
 def roll_rights() -> list[Right]:
     """Rights in the namespace that a run needs to try a configuration and to replace nodes."""
     pod = KINDS["Pod"]

@@ -109,7 +109,8 @@ options:
     default: {}
   password_keys:
     description:
-      - Keys that the Secret must have. Those that neither the Secret nor O(passwords) has are generated.
+      - Keys that the Secret must have. Those that neither the Secret nor O(passwords) has are generated for a new
+        cluster, and an error for one that lives, whose database has passwords that nobody here knows.
     type: list
     elements: str
     default: []
@@ -236,7 +237,7 @@ from ansible_collections.stateful.galera.plugins.module_utils._converge import (
     in_order,
     make_namespace,
 )
-from ansible_collections.stateful.galera.plugins.module_utils._errors import RefusedError
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError, RefusedError
 from ansible_collections.stateful.galera.plugins.module_utils._inspect import inspect
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._observe import look
@@ -319,9 +320,21 @@ def change(
         lease.check()
         outcomes = made + bring_about(client, wanted, found, plan, dry_run=False)
         keep = bool(module.params["keep_lease"])
+    except GaleraError as error:
+        raise _told_truly(error, made) from error
     finally:
         lease.leave(keep)
     return found, plan, outcomes
+
+
+def _told_truly(error: GaleraError, made: list[Outcome]) -> GaleraError:
+    """`error`, which may say that nothing was changed, after the namespace was."""
+    spaces = [each for each in made if each.result != "unchanged"]
+    if not spaces:
+        return error
+    did = f"nly the namespace {spaces[0].document.name} was {'made' if spaces[0].result == 'created' else 'changed'}"
+    text = str(error).replace("Nothing was changed", f"O{did}").replace("nothing was changed", f"o{did}")
+    return error if text == str(error) else GaleraError(text)
 
 
 def status(client: Client, wanted: _survey.Wanted) -> dict[str, t.Any]:

@@ -19,15 +19,20 @@ import yaml
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
-_QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMGTPE]i|[munkMGTPE]|[eE][+-]?\d{1,2})?")
-_DURATION = re.compile(r"(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?")
+_QUANTITY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>[KMGTPE]i|[munkMGTPE]|[eE][+-]?[0-9]{1,2})?")
+_DURATION = re.compile(r"(?:[0-9]+d)?(?:[0-9]+h)?(?:[0-9]+m)?(?:[0-9]+s)?")
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _LONGEST_SHOWN = 200
+# Kubernetes takes no larger one
+_LARGEST_QUANTITY = 2**63 - 1
 
 
 def show(value: Any) -> str:
     """Return the value as it may stand in a message: JSON, cut after 200 characters."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = "a value that holds itself"
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
 
 
@@ -92,7 +97,10 @@ def as_quantity(value: Any) -> Fraction:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         raise ValueError(f"{show(value)} is not a Kubernetes quantity (a number with Ki, Mi, Gi, Ti, k, M, G, T or m)")
-    return Fraction(match["number"]) * _factor(match["unit"] or "")
+    quantity = Fraction(match["number"]) * _factor(match["unit"] or "")
+    if quantity > _LARGEST_QUANTITY:
+        raise ValueError(f"{show(value)} is more than Kubernetes can count ({_LARGEST_QUANTITY}, less than 8Ei)")
+    return quantity
 
 
 def _factor(unit: str) -> Fraction:
@@ -119,4 +127,4 @@ def as_duration(value: Any) -> int:
     """Return the seconds of a time with units: 60m and 1h are 3600, 1d12h is 129600. A bare number is an error."""
     if not isinstance(value, str) or not value or _DURATION.fullmatch(value) is None:
         raise ValueError(f"{show(value)} is not a time with its unit (s, m, h or d), such as 60m")
-    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([dhms])", value))
+    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9]+)([dhms])", value))

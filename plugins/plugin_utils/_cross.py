@@ -8,6 +8,7 @@ Pure; private to the collection.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -168,6 +169,23 @@ def priority_class(values: Values) -> list[str]:
     return []
 
 
+def cache_fits(values: Values) -> list[str]:
+    """The file of the write-set cache, which the provider makes in its full size, fits on each volume."""
+    given = values.get("galera_cluster_provider_options", {}).get("gcache.size")
+    match = re.fullmatch(r"([0-9]+)([KMGT]?)", str(given), re.IGNORECASE)
+    if match is None:
+        return []
+    wanted = int(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
+    for name in ("galera_cluster_volume_size", "galera_cluster_seed_volume_size"):
+        room = values.get(name)
+        if isinstance(room, int) and wanted >= room:
+            return [
+                f"galera_cluster_provider_options.gcache.size is {show(given)}, but must be less than {name}, which is "
+                f"{room} bytes: the file of this size lies on the volume, beside the data."
+            ]
+    return []
+
+
 CHECKS: tuple[Callable[[Values], list[str]], ...] = (
     one_volume_source,
     iscsi_complete,
@@ -177,6 +195,7 @@ CHECKS: tuple[Callable[[Values], list[str]], ...] = (
     *_backups.CHECKS,
     external_access,
     priority_class,
+    cache_fits,
 )
 
 

@@ -18,6 +18,29 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import requirement_missing
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
 
+# What later tasks evaluate: numbers, states, verdicts, names of objects. None of it is made from options that are
+# secret, so a password that is a word of it ("healthy") must not change it.
+FACTS = frozenset({"changed", "failed", "cluster", "did", "held", "nodes", "objects", "seed", "status"})
+
+
+def masked(result: Mapping[str, Any], secrets: set[str]) -> dict[str, Any]:
+    """Return a result without secrets in all that is text for a reader: everything but single words of the facts."""
+    hidden = remove_values({key: value for key, value in result.items() if key not in FACTS}, secrets)
+    return {**hidden, **{key: _sentences_masked(value, secrets) for key, value in result.items() if key in FACTS}}
+
+
+def _sentences_masked(value: Any, secrets: set[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _sentences_masked(each, secrets) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sentences_masked(each, secrets) for each in value]
+    return remove_values(value, secrets) if isinstance(value, str) and " " in value else value
+
+
+def is_path(kubeconfig: Any) -> bool:
+    """Tell whether a kubeconfig is the path of a file, which is no secret, and not its content."""
+    return isinstance(kubeconfig, str) and not any(mark in kubeconfig for mark in "\n{:")
+
 
 def plain(value: Any) -> Any:
     """Return options as a module gets them: libyaml does not take the texts that templates make for text."""
@@ -60,7 +83,10 @@ class InProcessAction(ActionBase):
         if not self._is_at_home(task_vars or {}):
             result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
             return result
-        checked, params = self.validate_argument_spec(argument_spec=dict(self.argument_spec))
+        spec = dict(self.argument_spec)
+        if is_path(self._task.args.get("kubeconfig")):
+            spec["kubeconfig"] = {**spec["kubeconfig"], "no_log": False}
+        checked, params = self.validate_argument_spec(argument_spec=spec)
         host = (task_vars or {}).get("inventory_hostname", "")
 
         def say(line: str) -> None:
@@ -74,7 +100,7 @@ class InProcessAction(ActionBase):
             done = {"failed": True, "msg": str(error)}
         if task.warnings:
             done["warnings"] = task.warnings
-        result.update(remove_values(done, checked._no_log_values))
+        result.update(masked(done, checked._no_log_values))
         return result
 
     def _done(self, task: Task) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def local_nodes(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def canonical_portal(portal: str) -> str:
     """Return the target portal with its port, which is 3260 unless given."""
-    has_port = re.fullmatch(r"\[.*\]:\d+|[^:]+:\d+", portal)
+    has_port = re.fullmatch(r"\[.*\]:[0-9]+|[^:]+:[0-9]+", portal)
     return portal if has_port else f"{portal}:3260"
 
 

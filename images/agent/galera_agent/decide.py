@@ -163,10 +163,13 @@ def _other_history(mine: Evidence, given_up: int) -> str:
 
 
 def _foreign(mine: Evidence, uuid: str) -> str:
-    if mine.uuid is None:
-        held = f"data of unknown origin ({mine.note})" if mine.note else "data that belongs to no cluster"
-    else:
-        held = f"data of cluster {mine.uuid}"
+    if mine.uuid is None and mine.data == "unknown" and mine.note:
+        return (
+            f"the position of this volume could not be found, so whether it belongs to the running cluster {uuid} is "
+            f"unknown; nothing was changed: {mine.note}; where my.cnf was changed, that may be the cause: put the old "
+            f"options back"
+        )
+    held = "data that belongs to no cluster" if mine.uuid is None else f"data of cluster {mine.uuid}"
     return (
         f"this volume holds {held}, the running cluster is {uuid}; nothing was changed: "
         f"empty the volume to let this pod join, or bind the right one"

@@ -523,3 +523,13 @@ BACK = {
 @pytest.mark.parametrize(("seen", "restart"), BACK.values(), ids=BACK.keys())
 def test_a_server_outside_comes_back(seen: View, restart: bool | None) -> None:
     assert comes_back(seen) is restart
+
+
+def test_a_recovery_that_failed_does_not_advise_to_empty_the_volume() -> None:
+    """A changed my.cnf makes it fail as well, and the data are good."""
+    said = decide(view(node(1, Evidence("unknown", None, None, "it ended with 1: page size")), primary(0))).reason
+    assert said == (
+        f"the position of this volume could not be found, so whether it belongs to the running cluster {A} is unknown; "
+        "nothing was changed: it ended with 1: page size; where my.cnf was changed, that may be the cause: put the old "
+        "options back"
+    )

@@ -69,3 +69,10 @@ def test_manifests_are_nowhere_else() -> None:
         if path.suffix == ".j2" or (path.is_file() and re.search(r"^apiVersion:", path.read_text(), flags=re.MULTILINE))
     }
     assert found == set()
+
+
+def test_names_of_the_database_in_an_environment_keep_their_dollars(template: Path) -> None:
+    """Kubernetes makes $ of $$ in values of the environment."""
+    for line in template.read_text().splitlines():
+        if "name: GALERA_MYSQL_" in line:
+            assert "| replace('$', '$$') | to_json }}" in line

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.stateful.galera.plugins.plugin_utils._in_process import plain
+from ansible_collections.stateful.galera.plugins.plugin_utils._in_process import is_path, masked, plain
 
 PLUGINS = "ansible_collections.stateful.galera.plugins"
 ROOT = Path(__file__).resolve().parents[4]
@@ -27,20 +27,20 @@ PLAY = """
         namespace: db
         size: 1
         phases: []
-        host: http://127.0.0.1:9
-        api_key: unused
+        %(more)s
         passwords: {root-password: Fender2000}
       %(keyword)s
 """
+SERVER = "host: http://127.0.0.1:9\n        api_key: unused"
 # A task that asks for something else than this process, and what asks for nothing
 ELSEWHERE = ["environment: {LANG: C}", "vars: {ansible_python_interpreter: '%(folder)s/python'}", "async: 60"]
 HERE = ["environment: {}", "no_log: false"]
 UNREACHABLE = "The API server at http://127.0.0.1:9 does not answer"
 
 
-def run(folder: Path, keyword: str, name: str = "demo") -> str:
+def run(folder: Path, keyword: str, name: str = "demo", more: str = SERVER) -> str:
     """Return the output of a play with one task that cannot reach an API server."""
-    (folder / "play.yml").write_text(PLAY % {"keyword": keyword % {"folder": folder}, "name": name})
+    (folder / "play.yml").write_text(PLAY % {"keyword": keyword % {"folder": folder}, "name": name, "more": more})
     (folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (folder / "python").chmod(0o755)
     (folder / "ansible.cfg").touch()
@@ -78,6 +78,58 @@ def test_a_password_that_an_error_would_show_is_hidden(tmp_path: Path, keyword: 
     output = run(tmp_path, keyword, name="Fender2000")
     assert "is no DNS label" in output
     assert "Fender2000" not in output
+
+
+@pytest.mark.parametrize("word", ["healthy", "Synced", "created", "demo-galera-0", "1", "True", "e"])
+def test_a_password_that_is_a_word_of_the_facts_does_not_change_them(word: str) -> None:
+    facts = {
+        "changed": True,
+        "status": {
+            "cluster": {"verdict": "healthy", "size": 1},
+            "nodes": [{"pod": "demo-galera-0", "state": "Synced"}],
+        },
+        "objects": [{"kind": "StatefulSet", "name": "demo-galera", "result": "created"}],
+        "seed": "not_needed",
+    }
+    assert masked(facts, {word}) == facts
+
+
+def test_a_password_in_what_is_shown_is_hidden() -> None:
+    """Wherever it stands: messages, warnings, differences, unknown keys, and sentences among the facts."""
+    result = {
+        "msg": "it is Fender2000",
+        "warnings": ["Fender2000 is meant"],
+        "diff": [{"before": "a: Fender2000", "after": "b"}],
+        "exception": "Fender2000",
+        "log": ["Fender2000"],
+        "else": {"any": "Fender2000"},
+        "nodes": [{"reason": "refused with Fender2000 by the node", "note": ("says Fender2000",)}],
+        "cluster": {"text": "the word Fender2000"},
+    }
+    shown = masked(result, {"Fender2000"})
+    assert "Fender2000" not in str(shown)
+    assert set(shown) == set(result)
+
+
+def test_the_path_of_a_kubeconfig_is_told_with_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "nowhere").mkdir()
+    output = run(tmp_path, HERE[0], more=f"kubeconfig: {tmp_path}/nowhere\n        context: other")
+    assert f"(galera_cluster_kubeconfig={tmp_path}/nowhere, galera_cluster_context=other): " in output
+
+
+def test_the_content_of_a_kubeconfig_is_not_told(tmp_path: Path) -> None:
+    output = run(tmp_path, HERE[0], more="kubeconfig: {users: [{user: {token: Fender2000}}]}")
+    assert "Fender2000" not in output
+    output = run(tmp_path, HERE[0], more="kubeconfig: 'apiVersion: {Fender2000}'")
+    assert "Fender2000" not in output
+
+
+@pytest.mark.parametrize(
+    ("kubeconfig", "expected"),
+    [("~/.kube/config", True), ("{a: b}", False), ("a: b", False), ("a\nb", False), ({"a": "b"}, False), (None, False)],
+)
+def test_what_is_the_path_of_a_kubeconfig(kubeconfig: Any, expected: bool) -> None:
+    assert is_path(kubeconfig) is expected
 
 
 class Tagged(str):

@@ -99,6 +99,58 @@ def test_templates_are_evaluated_and_omitted_variables_left_out(tmp_path: Path) 
     assert play(tmp_path, inventory)[0] == 0
 
 
+PASSWORD_TEMPLATES = ["Fen{%der2000", "Fen{{der2000", "{{ Fender2000 }}", "{% Fender2000 %}"]
+
+
+@pytest.mark.parametrize("password", PASSWORD_TEMPLATES)
+def test_a_password_that_looks_like_a_template_is_not_quoted(tmp_path: Path, password: str) -> None:
+    code, output = play(tmp_path, f"galera_cluster_name=demo\ngalera_mysql_password='{password}'\n")
+    assert code == 2
+    assert "galera_mysql_password cannot be evaluated: its template is wrong; " in output
+    assert "Fen" not in output
+    assert "2000" not in output
+
+
+# beside the host localhost
+FLEET = """
+galera_cluster_name="{{ 'demo' }}"
+[galera]
+beta ansible_connection=local %s
+"""
+
+
+@pytest.mark.parametrize("one", ["", "galera_cluster_namespace=default", "galera_cluster_kubeconfig="])
+def test_two_hosts_that_mean_one_cluster_are_refused(tmp_path: Path, one: str) -> None:
+    code, output = play(tmp_path, FLEET % one)
+    assert code == 2
+    said = (
+        'galera_cluster_name is "demo" and galera_cluster_namespace "default" for the hosts beta and localhost, '
+        "but each host of an inventory must mean a cluster of its own: "
+    )
+    assert output.count("failed=1") == 2
+    assert said in output
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        "galera_cluster_namespace=web",
+        "galera_cluster_context=other",
+        "galera_cluster_kubeconfig=~/.kube/other",
+        "galera_cluster_name=other",
+        "galera_cluster_name='{{ nowhere }}'",
+    ],
+)
+def test_hosts_that_mean_clusters_of_their_own(tmp_path: Path, one: str) -> None:
+    output = play(tmp_path, FLEET % one)[1]
+    assert "a cluster of its own" not in output
+    assert output.count("failed=0") == (1 if "nowhere" in one else 2)
+
+
+def test_hosts_that_the_play_leaves_out_do_not_count(tmp_path: Path) -> None:
+    assert play(tmp_path, FLEET % "", "--limit", "beta")[0] == 0
+
+
 def test_arguments_are_refused(tmp_path: Path) -> None:
     code, output = play(tmp_path, "galera_cluster_name=demo\n", tasks=PLAY.rstrip() + " {name: demo}\n")
     assert code == 2

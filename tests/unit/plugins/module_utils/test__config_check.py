@@ -122,5 +122,13 @@ def test_pod_is_the_nodes_own_without_their_data(api: FakeKubernetes) -> None:
     assert "ownerReferences" not in _config_check.pod(NAMES, wish, None)["metadata"]
 
 
+def test_dollars_of_the_configuration_reach_mariadb() -> None:
+    """Kubernetes makes $ of $$ in values of the environment."""
+    wish = _config_check.find_wish(NAMES, _live(), _changes("a=$$(b)$"))
+    assert wish is not None
+    (container,) = _config_check.pod(NAMES, wish, SET)["spec"]["containers"]
+    assert container["env"][0]["value"] == "a=$$$$(b)$$"
+
+
 def test_script_is_valid() -> None:
     subprocess.run(["bash", "-n"], input=_config_check._SCRIPT, text=True, check=True)

@@ -148,8 +148,10 @@ def test_host_with_a_token(
 def test_broken_kubeconfig_is_told_in_the_words_of_kubernetes_core(tmp_path: Path, text: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text)
-    with pytest.raises(GaleraError, match=r"^No usable connection to an API server is configured: "):
+    with pytest.raises(GaleraError) as error:
         _connection.connect({"kubeconfig": str(path)})
+    told = f"galera_cluster_kubeconfig={path}"
+    assert str(error.value).startswith(f"No usable connection to an API server is configured ({told}): ")
 
 
 def test_certificate_that_is_none(tmp_path: Path) -> None:

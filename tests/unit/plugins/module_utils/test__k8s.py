@@ -208,7 +208,8 @@ def test_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GaleraError) as error:
         Client({"kubeconfig": "/nonexistent/kubeconfig"})
     assert str(error.value) == (
-        "No usable connection to an API server is configured: Invalid kube-config file. No configuration found."
+        "No usable connection to an API server is configured (galera_cluster_kubeconfig=/nonexistent/kubeconfig): "
+        "Invalid kube-config file. No configuration found."
     )
 
 

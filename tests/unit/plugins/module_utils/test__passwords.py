@@ -44,15 +44,6 @@ def test_complete_secret_is_left_alone(given: dict[str, str], lives: bool) -> No
             _secret(root="r"), {}, False, {"root": "r", "xtrabackup": "fresh"}, KEYS[1:], KEYS[1:], id="one kept"
         ),
         pytest.param(
-            _secret(root="r"),
-            {},
-            True,
-            {"root": "r", "xtrabackup": "fresh"},
-            KEYS[1:],
-            KEYS[1:],
-            id="added to a cluster that lives",
-        ),
-        pytest.param(
             _secret(root="r", xtrabackup="x", other="o"),
             {"user-password": "u"},
             True,
@@ -78,6 +69,15 @@ def test_complete_secret_is_left_alone(given: dict[str, str], lives: bool) -> No
             ["root-password"],
             [],
             id="lost, and given again",
+        ),
+        pytest.param(
+            None,
+            {"root-password": "r", "xtrabackup-password": "x"},
+            True,
+            {"root": "r", "xtrabackup": "x"},
+            KEYS,
+            [],
+            id="all lost, and given again",
         ),
         pytest.param(
             _secret(root="", xtrabackup="x"),
@@ -114,15 +114,29 @@ def test_other_password_for_a_cluster_that_lives() -> None:
     assert "new" not in said.replace("new value", "")
 
 
-@pytest.mark.parametrize("secret", [None, _secret(xtrabackup="x")])
-def test_lost_root_password_of_a_cluster_that_lives(secret: dict[str, Any] | None) -> None:
-    plan = _plan(secret, {}, lives=True)
-    assert plan.data is None
-    assert plan.problems == (
-        "The Secret db/demo-galera has no key root-password, but volumes of this cluster exist: a generated "
-        "password would not "
-        "be the one of the database. Set galera_mysql_root_password to the root password that the database has.",
-    )
+LOST = (
+    "The Secret db/demo-galera has no key {}, but this cluster exists: a generated password would not be the one of "
+    "the database. Set {} to the password that the database has, or put the Secret back."
+)
+ROOT_LOST = LOST.format("root-password", "galera_mysql_root_password")
+OTHER_LOST = LOST.format("xtrabackup-password", "galera_xtrabackup_password")
+USER_LOST = LOST.format("user-password", "galera_mysql_password")
+
+
+@pytest.mark.parametrize(
+    ("secret", "given", "problems"),
+    [
+        (None, {}, (ROOT_LOST, OTHER_LOST, USER_LOST)),
+        (None, {"root-password": "wrong"}, (OTHER_LOST, USER_LOST)),
+        (_secret(xtrabackup="x", user="u"), {}, (ROOT_LOST,)),
+        (_secret(root="r", user=""), {"xtrabackup-password": "x"}, (USER_LOST,)),
+    ],
+)
+def test_nothing_is_generated_for_a_cluster_that_lives(
+    secret: dict[str, Any] | None, given: dict[str, str], problems: tuple[str, ...]
+) -> None:
+    plan = _plan(secret, given, lives=True, keys=[*KEYS, "user-password"])
+    assert plan == _passwords.Plan(None, problems=problems)
 
 
 def test_nothing_is_needed_and_nothing_given() -> None:

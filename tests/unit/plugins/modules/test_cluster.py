@@ -417,12 +417,15 @@ def test_passwords_are_made_once_and_never_shown(api: FakeKubernetes) -> None:
 def test_key_that_is_added_keeps_the_others(api: FakeKubernetes) -> None:
     _run(api)
     before = api.get("Secret", "demo-galera")
-    result = _run(api, password_keys=["root-password", "xtrabackup-password"])
+    keys = ["root-password", "xtrabackup-password"]
+    assert "has no key xtrabackup-password" in _refused(api, password_keys=keys)
+    result = _run(api, password_keys=keys, passwords={"xtrabackup-password": "x"})
     after = api.get("Secret", "demo-galera")
     assert before is not None
     assert after is not None
     assert after["data"]["root-password"] == before["data"]["root-password"]
-    assert result["generated"] == ["xtrabackup-password"]
+    assert after["data"]["xtrabackup-password"] == "eA=="
+    assert result["generated"] == []
     assert "(hidden)" in result["diff"][0]["after"]
 
 

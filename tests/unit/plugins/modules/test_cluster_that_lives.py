@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from ansible_collections.stateful.galera.plugins.module_utils import _site_lease
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.modules import cluster
 from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
+from unit.plugins.module_utils.sights import RECORD
 from unit.plugins.modules.test_cluster import CONFIG, _kubernetes_nodes, _phases, _refused, _run
 
 __all__ = ["_kubernetes_nodes"]  # a fixture of every test here
@@ -93,3 +95,76 @@ def test_nodes_are_not_started_while_a_restore_is_half_undone(api: FakeKubernete
         "The playbook restore_undo was begun on cluster demo and has not come to its end: run it again first, with "
         "galera_restore_confirm=demo. Nothing was changed."
     )
+
+
+def _placed(node_selector: dict[str, str] | None = None, **spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Phases and options of a cluster whose pods are placed so."""
+    phases = _phases()
+    pod = {"nodeSelector": node_selector or {}, "tolerations": [], **spec}
+    phases["nodes"][0]["spec"]["template"] = {"spec": pod}
+    return phases, {"node_selector": pod["nodeSelector"], "tolerations": pod["tolerations"]}
+
+
+def test_nodes_that_live_are_not_sent_where_no_machine_takes_them(api: FakeKubernetes) -> None:
+    phases, options = _placed()
+    _run(api, phases, **options)
+    phases, options = _placed({"disk": "ssd"})
+    said = _refused(api, phases, **options)
+    assert "galera_cluster_size=3 needs 3 Kubernetes nodes" in said
+    assert "worker-0 lacks the label disk=ssd of galera_cluster_node_selector" in said
+    for node in ("worker-0", "worker-1", "worker-2"):
+        api.objects["Node", "", node]["spec"]["taints"] = [{"key": "db", "effect": "NoExecute"}]
+    phases, options = _placed(tolerations=[{"key": "other", "operator": "Exists"}])
+    assert "has the taint db:NoExecute that galera_cluster_tolerations does not tolerate" in _refused(
+        api, phases, **options
+    )
+    # a machine that is away for a while does not forbid another change
+    phases, options = _placed(priorityClassName="")
+    phases["volumes"][0]["data"]["my.cnf"] = "a=2"
+    assert _run(api, phases, **options)["changed"]
+
+
+def test_priority_class_must_exist(api: FakeKubernetes) -> None:
+    phases, _options = _placed(priorityClassName="high")
+    no_class = "galera_cluster_priority_class=high does not exist: Kubernetes would make no pod."
+    assert no_class in _refused(api, phases)
+    _run(api)
+    assert no_class in _refused(api, phases)
+    made = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1}
+    assert _run(api, {**phases, "volumes": [*phases["volumes"], made]}, check=True)["changed"]
+    api.add({"kind": "PriorityClass", "metadata": {"name": "high"}})
+    assert _run(api, phases)["changed"]
+    del api.objects["PriorityClass", "", "high"]
+    phases["nodes"][0]["spec"]["template"]["metadata"] = {"annotations": {"a": "b"}}
+    assert _run(api, phases)["changed"], "it has it already"
+
+
+def test_data_that_another_my_cnf_made_forbid_the_change(api: FakeKubernetes) -> None:
+    _run(api)
+    api.objects["ConfigMap", "db", "demo-galera-state"]["data"] = {"cluster": RECORD}
+    for kind, name in (("StatefulSet", "demo-galera-seed"), ("PersistentVolumeClaim", "demo-galera-seed-volume-claim")):
+        del api.objects[kind, "db", name]
+    api.objects["StatefulSet", "db", "demo-galera"]["status"] = {"readyReplicas": 3}
+    phases = _phases()
+    phases["volumes"][0]["data"]["galera.cnf"] = "[mariadb]\ninnodb_page_size = 8k\n"
+    assert _refused(api, phases).startswith("galera_cluster_mycnf: innodb_page_size=8k differs from the 16384")
+
+
+@pytest.mark.parametrize("said", ["It is wrong. Nothing was changed.", "2 problems, nothing was changed: (1) a (2) b"])
+def test_namespace_that_was_made_is_told(api: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    def refuse(*_arguments: Any) -> list[str]:
+        raise GaleraError(said)
+
+    made = "only the namespace db was made"
+    monkeypatch.setattr(cluster, "rehearse_start", refuse)
+    with pytest.raises(GaleraError) as error:
+        _run(api)
+    assert str(error.value) == said.replace("Nothing was changed", made.capitalize()).replace(
+        "nothing was changed", made
+    )
+    assert api.get("Namespace", "db", "") is not None
+    phases = _phases()
+    phases["volumes"][0]["data"]["my.cnf"] = "a=2"
+    with pytest.raises(GaleraError) as error:
+        _run(api, phases)
+    assert str(error.value) == said

@@ -36,6 +36,7 @@ GOOD: list[tuple[Callable[[Any], Any], Any, Any]] = [
     (_convert.as_quantity, "1e3", 1000),
     (_convert.as_quantity, "1E", 10**18),
     (_convert.as_quantity, "1Ei", 1024**6),
+    (_convert.as_quantity, "9223372036854775807", 2**63 - 1),
     (_convert.as_quantity, 2, 2),
     (_convert.memory_bytes, "1Gi", 1073741824),
     (_convert.memory_bytes, "512m", 1),
@@ -72,7 +73,12 @@ BAD: list[tuple[Callable[[Any], Any], Any, str]] = [
     (_convert.as_quantity, "10 Gi", '"10 Gi" is not a Kubernetes quantity'),
     (_convert.as_quantity, "10K", '"10K" is not a Kubernetes quantity'),
     (_convert.as_quantity, "-1Gi", '"-1Gi" is not a Kubernetes quantity'),
+    (_convert.as_quantity, "٣Gi", '"٣Gi" is not a Kubernetes quantity'),
+    (_convert.as_quantity, "1.٣", '"1.٣" is not a Kubernetes quantity'),
+    (_convert.as_quantity, "8Ei", '"8Ei" is more than Kubernetes can count'),
+    (_convert.as_quantity, "9" * 400, '"' + "9" * 199 + "... is more than Kubernetes can count"),
     (_convert.as_quantity, True, "true is not a Kubernetes quantity"),
+    (_convert.as_duration, "٣m", '"٣m" is not a time with its unit'),
     (_convert.as_duration, "60", '"60" is not a time with its unit'),
     (_convert.as_duration, 60, "60 is not a time with its unit"),
     (_convert.as_duration, "", '"" is not a time with its unit'),
@@ -95,3 +101,9 @@ def test_refuses_and_shows_the_value(convert: Callable[[Any], Any], value: Any, 
 
 def test_a_long_value_is_cut_in_messages() -> None:
     assert _convert.show("x" * 1000) == '"' + "x" * 199 + "..."
+
+
+def test_a_value_that_holds_itself_is_told_as_such() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    assert _convert.show({"a": circle}) == "a value that holds itself"

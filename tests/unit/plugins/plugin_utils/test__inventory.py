@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -406,6 +407,25 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
             "galera_cluster_priority_class_value is given: Kubernetes reserves system- for classes of its own."
         ],
     ),
+    *(
+        (
+            {"galera_cluster_volume_size": "2Gi", "galera_cluster_provider_options": {"gcache.size": size}},
+            [
+                f"galera_cluster_provider_options.gcache.size is {json.dumps(size)}, but must be less than "
+                "galera_cluster_volume_size, which is 2147483648 bytes: the file of this size lies on the volume, "
+                "beside the data."
+            ],
+        )
+        for size in ("900T", "2G", "2g", "2048M", "2097152K", 2147483648, "2147483648")
+    ),
+    (
+        {"galera_cluster_seed_volume_size": "1Gi", "galera_cluster_provider_options": {"gcache.size": "2G"}},
+        [
+            'galera_cluster_provider_options.gcache.size is "2G", but must be less than '
+            "galera_cluster_seed_volume_size, which is 1073741824 bytes: the file of this size lies on the volume, "
+            "beside the data."
+        ],
+    ),
 ]
 
 
@@ -509,6 +529,8 @@ GOOD: list[dict[str, Any]] = [
     {"galera_mysql_user": "app", "galera_mysql_database": "my-db_1$", "galera_mysql_password": "a'b\"c\\d #e;f"},
     {"galera_cluster_image_pull_secrets": "one, two"},
     {"galera_cluster_mycnf": '{"max_connections": 500}'},
+    {"galera_cluster_volume_size": "2Gi", "galera_cluster_provider_options": {"gcache.size": "2047M"}},
+    {"galera_cluster_provider_options": {"gcache.size": "large"}},
 ]
 
 
