@@ -73,6 +73,23 @@ def shrinks(document: Document, live: Manifest, size: int) -> list[str]:
     return []
 
 
+def leaves_out(live: Manifest | None, size: int, recorded: int | None) -> list[str]:
+    """Fewer nodes than the cluster has, where none can leave in order: what only the others hold would be lost.
+
+    live: the StatefulSet of the nodes, None when there is none; recorded: how many nodes the cluster has, None where
+    that is not known. A node that is ready serves all that the cluster holds, so the others have left in order.
+    """
+    replicas = int(live["spec"].get("replicas", 1)) if live else 0
+    ready = int((live.get("status") or {}).get("readyReplicas", 0)) if live else 0
+    # where the StatefulSet has more nodes than that, `shrinks` has the word
+    if recorded is None or recorded <= size or replicas > size or ready:
+        return []
+    return [
+        f"galera_cluster_size is {size}, but the cluster has {recorded} nodes and none runs that could leave in order: "
+        f"start it with galera_cluster_size={recorded} first, then make it smaller by one node in a run."
+    ]
+
+
 def kept_claims(claims: t.Sequence[Manifest], volume_size: str) -> list[str]:
     """Claims of nodes that outlived their StatefulSet: it would take them as they are, whatever size it asks for."""
     sizes = {_storage(claim["spec"]): claim["metadata"]["name"] for claim in claims}

@@ -10,6 +10,7 @@ import functools
 import json
 import typing as t
 
+from ansible_collections.stateful.galera.plugins.module_utils import _size
 from ansible_collections.stateful.galera.plugins.module_utils._errors import (
     ApiError,
     UnreachableError,
@@ -86,7 +87,8 @@ class Names:
 class Sight:
     """What was seen of a cluster. pods: those of nodes, seed and HAProxy; claims: those of nodes and seed.
 
-    record: the cluster's entry in the state ConfigMap, JSON text. claims are empty unless they were asked for.
+    state: the ConfigMap of the record; record: the cluster's entry in it, JSON text; recorded_size: how many members it
+    names, None where it does not tell. claims are empty unless they were asked for.
     """
 
     names: Names
@@ -97,10 +99,15 @@ class Sight:
     nodes: tuple[Node, ...] = ()
     claims: tuple[Manifest, ...] = ()
     record: str | None = None
+    state: Manifest | None = None
 
     @property
     def wanted_names(self) -> list[str]:
         return [f"{self.names.nodes}-{ordinal}" for ordinal in range(self.size)]
+
+    @property
+    def recorded_size(self) -> int | None:
+        return _size.recorded(self.state)
 
     @property
     def record_uuid(self) -> str | None:
@@ -174,13 +181,14 @@ def look(client: Client, names: Names, size: int | None, claims: bool = False) -
     found = answers[3] if claims else []
     return Sight(
         names=names,
-        size=_size(size, sets.get(names.nodes)),
+        size=_wanted_size(size, sets.get(names.nodes)),
         stateful_set=sets.get(names.nodes),
         seed=sets.get(names.seed),
         pods=tuple(pods),
         nodes=tuple(_nodes(client, names, servers)),
         claims=tuple(claim for claim in found if _is_ours(names, claim["metadata"]["name"])),
         record=((answers[2] or {}).get("data") or {}).get("cluster"),
+        state=answers[2],
     )
 
 
@@ -194,7 +202,7 @@ def _order(name: str) -> tuple[str, int]:
     return (stem, int(ordinal)) if ordinal.isdigit() else (name, 0)
 
 
-def _size(size: int | None, stateful_set: Manifest | None) -> int:
+def _wanted_size(size: int | None, stateful_set: Manifest | None) -> int:
     if size is not None:
         return size
     return int(stateful_set["spec"].get("replicas", 1)) if stateful_set else 0

@@ -90,10 +90,11 @@ def lacking(sight: Sight, offer: Offer) -> str:
 
 
 def rows(sight: Sight) -> list[dict[str, t.Any]]:
-    """A row for each node, pods that do not exist included, and for the seed if there is one."""
+    """A row for each member, pods that do not exist included, and for the seed if there is one."""
     nodes = {node.name: node for node in sight.nodes}
     claims = {claim["metadata"]["name"] for claim in sight.claims}
-    names = sight.wanted_names + [name for name in nodes if name not in sight.wanted_names]
+    members = [f"{sight.names.nodes}-{ordinal}" for ordinal in range(max(sight.size, sight.recorded_size or 0))]
+    names = members + [name for name in nodes if name not in members]
     return [_row(sight, name, nodes.get(name), claims) for name in names]
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ansible_collections.stateful.galera.plugins.module_utils import _converge, _rollout
+from ansible_collections.stateful.galera.plugins.module_utils import _converge, _rollout, _size
 from ansible_collections.stateful.galera.plugins.module_utils._errors import (
     ApiError,
     GaleraError,
     UnreachableError,
     shorten,
 )
+from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, Document
 from ansible_collections.stateful.galera.plugins.module_utils._wait import Waiter
 from ansible_collections.stateful.galera.plugins.module_utils._wsrep import (
@@ -52,6 +53,8 @@ class Roller:
         pods = {*_rollout.outdated(sight), *(noted.left(sight) if noted else ())}
         if pods:
             self._did.append(f"Would replace {', '.join(sorted(pods, reverse=True))}, one by one.")
+        if self._document is not None and (sight.recorded_size or 0) > self._size:
+            self._did.append(f"Would record that the cluster has {_nodes(self._size)}.")
         return self._result(sight, noted)
 
     def run(self, restart: bool, restart_id: str) -> dict[str, t.Any]:
@@ -70,8 +73,25 @@ class Roller:
             self._lease.check()
             _converge.converge(self._client, [self._document], {})
         what = f"{self._size} nodes of the cluster {self._names.name} to be Synced and Ready, and HAProxy"
-        sight = self._waiter(haproxy=True).until(goal_serving, what)
+        sight = self._waiter(haproxy=True).until(self._lacks, what)
+        self._record_size(sight)
         return self._result(sight, noted)
+
+    def _lacks(self, sight: Sight) -> str:
+        """What lacks until the cluster serves and whoever leaves it is gone."""
+        lacks = goal_serving(sight)
+        return lacks if lacks or self._document is None else _rollout.staying(sight)
+
+    def _record_size(self, sight: Sight) -> None:
+        """Record the size: all are Synced, and whoever has left needs to be heard no more when they elect."""
+        if self._document is None or sight.state is None or not sight.record or sight.recorded_size == self._size:
+            return
+        self._lease.take()
+        self._lease.check()
+        document = _size.rewritten(sight.state, self._size, FIELD_MANAGER)
+        self._client.apply(document)
+        before = f", no longer {sight.recorded_size}" if sight.recorded_size else ""
+        self._did.append(f"Recorded that the cluster has {_nodes(self._size)}{before}.")
 
     def _waiter(self, haproxy: bool = False) -> Waiter:
         return Waiter(self._client, self._names, self._size, self._timeout, haproxy=haproxy)
@@ -171,3 +191,7 @@ class Roller:
             "cluster": cluster_facts(sight),
             "requests": self._client.requests,
         }
+
+
+def _nodes(size: int) -> str:
+    return f"{size} node" if size == 1 else f"{size} nodes"

@@ -136,6 +136,13 @@ def _started(status: Manifest) -> bool:
     return any((each.get("state") or {}).get("running") for each in status.get("containerStatuses") or [])
 
 
+def staying(sight: Sight) -> str:
+    """What lacks until nodes beyond the wanted size have left, "" when none is there."""
+    names = [pod["metadata"]["name"] for pod in _node_pods(sight)]
+    beyond = [name for name in names if name not in sight.wanted_names]
+    return f"{and_list(beyond)} {'has' if len(beyond) == 1 else 'have'} not left yet" if beyond else ""
+
+
 def unfinished(sight: Sight) -> str:
     """What a run that was killed has left to do, "" when nothing: for `status`."""
     restart = find_restart(sight.stateful_set)

@@ -9,7 +9,14 @@ import dataclasses
 import functools
 import typing as t
 
-from ansible_collections.stateful.galera.plugins.module_utils import _apply, _conflicts, _passwords, _preflight, _seed
+from ansible_collections.stateful.galera.plugins.module_utils import (
+    _apply,
+    _conflicts,
+    _passwords,
+    _preflight,
+    _seed,
+    _size,
+)
 from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import INSTANCE_LABEL, KINDS, read_phases
@@ -175,7 +182,7 @@ def decide(wanted: Wanted, found: Found) -> Plan:
         claims=claims,
         ready_nodes=int(((nodes or {}).get("status") or {}).get("readyReplicas", 0)),
     )
-    documents = [each for each in wanted.documents if belongs(each, names, decision.action)]
+    documents = [_sized(each, wanted, found) for each in wanted.documents if belongs(each, names, decision.action)]
     if not found.namespace_known:
         documents = [each for each in documents if each.kind.kind != "Namespace"]
     passwords = _passwords.plan(
@@ -195,6 +202,16 @@ def decide(wanted: Wanted, found: Found) -> Plan:
     )
 
 
+def _sized(document: Document, wanted: Wanted, found: Found) -> Document:
+    """A document as it is applied: the ConfigMap of the record carries the size, before the nodes get it."""
+    if document.key != ("ConfigMap", wanted.names.state):
+        return document
+    state, nodes = found.of(*document.key), ("StatefulSet", wanted.names.nodes)
+    if not any(each.key == nodes for each in wanted.documents):
+        return _size.kept(document, state)
+    return _size.annotated(document, _size.before_run(state, found.of(*nodes), wanted.size))
+
+
 def _problems(wanted: Wanted, found: Found, documents: t.Sequence[Document], claims: t.Sequence[str]) -> list[str]:
     """What forbids the run in what is there. claims: names of the nodes' claims."""
     problems = [*_preflight.check_version(found.version), *_preflight.check_namespace(found.namespace)]
@@ -205,6 +222,9 @@ def _problems(wanted: Wanted, found: Found, documents: t.Sequence[Document], cla
         if live is not None:
             problems += _conflicts.find(document, live)
             problems += _conflicts.shrinks(document, live, wanted.size) if document.key == nodes else []
+        if document.key == nodes:
+            recorded = _size.recorded(found.of("ConfigMap", wanted.names.state))
+            problems += _conflicts.leaves_out(live, wanted.size, recorded)
     if nodes not in found.live and wanted.volume_size:
         kept = [found.live["PersistentVolumeClaim", name] for name in claims]
         problems += _conflicts.kept_claims(kept, wanted.volume_size)

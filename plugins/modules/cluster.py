@@ -17,6 +17,8 @@ description:
     with all that is wrong at once.
   - Generates passwords that are missing, once, and keeps them in the Secret of the cluster.
   - Applies what belongs to the seed only for a cluster that has not been bootstrapped, see RV(seed).
+  - Records in the annotation C(stateful.galera/size) of the ConfigMap C(<name>-galera-state) how many nodes the cluster
+    has, before it gets more. That it has fewer is recorded by M(stateful.galera.rollout).
   - Objects that are as they must be are not sent, so that a run that has nothing to change costs one list a kind of
     objects.
   - A run that has something to change takes the Lease C(<name>-galera-site) first, and fails with the name of the
@@ -45,7 +47,8 @@ options:
   size:
     description:
       - Number of nodes of the cluster.
-      - A cluster that has more is made smaller by one node in a run, and only while all nodes are Synced.
+      - A cluster that has more is made smaller by one node in a run, and only while all nodes are Synced. Where none
+        runs, it is not started with fewer nodes than are recorded.
     type: int
     required: true
   phases:
@@ -338,9 +341,12 @@ def _told_truly(error: GaleraError, made: list[Outcome]) -> GaleraError:
 
 
 def status(client: Client, wanted: _survey.Wanted) -> dict[str, t.Any]:
-    """How a cluster is that needed no change; nothing when it does not serve, so that somebody waits for it."""
+    """How a cluster is that needed no change; nothing when it does not serve, so that somebody waits for it.
+
+    Nor where another size is recorded: a run was killed before it could record that a node has left.
+    """
     sight = look(client, wanted.names, wanted.size)
-    if goal_serving(sight):
+    if goal_serving(sight) or (sight.record and sight.recorded_size != wanted.size):
         return {}
     seen = {"nodes": [node.row() for node in sight.nodes], "cluster": cluster_facts(sight)}
     return {"status": seen, "requests": client.requests}

@@ -20,6 +20,8 @@ description:
     the wanted one is replaced at once.
   - Then waits until the cluster serves. Fails with the reason of a pod that cannot get ready, without touching the next
     node.
+  - With O(documents), records then in the annotation C(stateful.galera/size) of the ConfigMap
+    C(<name>-galera-state) that the cluster has O(size) nodes, so that nobody waits any more for those that have left.
   - May be killed at any moment and run again, it goes on where it was.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options

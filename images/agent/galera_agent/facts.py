@@ -21,13 +21,17 @@ _API_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class ApiFacts:
-    """The API server's facts, or the error that stands for them and, of old, the pods and the record."""
+    """The API server's facts, or the error that stands for them and, of old, the pods, the record and the size.
+
+    size: how many nodes the record says the cluster has, None where it does not say.
+    """
 
     error: str | None = None
     nodes: int = 0
     seeds: int = 0
     pods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     record: Record | None = None
+    size: int | None = None
     lease: Lease | None = None
     consent: Consent | None = None
 
@@ -60,7 +64,8 @@ class Facts:
         if fresh or time.monotonic() - self._read_at >= _API_SECONDS:
             self._api = self._ask_api()
             self._read_at = time.monotonic()
-        size = max(self._settings.size, self._api.nodes)
+        # What the manifest says differs from pod to pod while the cluster gets another size: the record is one for all.
+        size = max(self._api.size or self._settings.size, self._api.nodes)
         wanted = [(self._settings.node_pod(ordinal), False, ordinal) for ordinal in range(size)]
         wanted.append((self._settings.seed_pod, True, 0))
         others = [one for one in wanted if one[0] != me.pod]
@@ -92,9 +97,10 @@ class Facts:
                 return ApiFacts(f"the ConfigMap {settings.state_map} does not exist", pods=pods)
             data = found.get("data") or {}
             record, consent = recorded.parse(data), recorded.consent_of(data)
-            return ApiFacts(None, nodes, seeds, pods, record, self._lease.read(), consent)
+            size = recorded.size_of(found)
+            return ApiFacts(None, nodes, seeds, pods, record, size, self._lease.read(), consent)
         except (ApiError, ValueError, KeyError, TypeError) as error:
-            return ApiFacts(str(error), pods=self._api.pods, record=self._api.record)
+            return ApiFacts(str(error), pods=self._api.pods, record=self._api.record, size=self._api.size)
 
 
 def pod_note(pod: Mapping[str, Any]) -> str:

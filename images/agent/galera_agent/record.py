@@ -5,11 +5,15 @@ cluster    {"uuid", "time"}             the cluster's uuid, written once
 <pod>      {"uuid", "seqno", "time"}    how far each pod was known to be
 given_up   {pod: {"seqno", "time"}}     without whom the cluster was continued, and from where
 consent    an offer and its time        a human's consent, written by the module recover, taken away when it is used
+
+Its annotation stateful.galera/size is how many nodes the cluster has, written by the modules cluster and rollout: more
+before nodes come, less only when one has left in order. Until then nobody is elected without them.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -23,6 +27,7 @@ from .wsrep import Status
 # InnoDB writes its log every second, whatever the last write-set was: a seqno that old is on the disk.
 SETTLED_SECONDS = 3.0
 EVERY_SECONDS = 60.0
+SIZE_ANNOTATION = "stateful.galera/size"
 _WORDS = ("cluster", "given_up", "consent")
 
 
@@ -52,6 +57,19 @@ def parse(data: Mapping[str, str]) -> Record | None:
 def consent_of(data: Mapping[str, str]) -> Consent | None:
     """The consent in the ConfigMap's data, None where there is none. Raises ValueError where it is not readable."""
     return parse_consent(data["consent"]) if "consent" in data else None
+
+
+def size_of(found: Mapping[str, Any]) -> int | None:
+    """How many nodes the cluster has by its ConfigMap, None where it has no record or that does not say.
+
+    Raises ValueError where it is not readable.
+    """
+    text = (found["metadata"].get("annotations") or {}).get(SIZE_ANNOTATION)
+    if text is None or "cluster" not in (found.get("data") or {}):
+        return None
+    if not re.fullmatch(r"[1-9][0-9]?", str(text)):
+        raise ValueError(f"the recorded state has an unreadable annotation '{SIZE_ANNOTATION}': {text!r}")
+    return int(text)
 
 
 def _given_up(data: Mapping[str, str]) -> tuple[tuple[str, int], ...]:

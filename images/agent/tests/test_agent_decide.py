@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from galera_agent.datadir import Evidence
 from galera_agent.decide import comes_back, decide, hold_back
-from galera_agent.members import Action, Contact, Decision, Lease, Member, Record, View
+from galera_agent.election import offer
+from galera_agent.members import Action, Consent, Contact, Decision, Lease, Member, Record, View
 
 A = "aaaaaaaa-0000-4000-8000-00000000000a"
 B = "bbbbbbbb-0000-4000-8000-00000000000b"
@@ -533,3 +534,17 @@ def test_a_recovery_that_failed_does_not_advise_to_empty_the_volume() -> None:
         "nothing was changed: it ended with 1: page size; where my.cnf was changed, that may be the cause: put the old "
         "options back"
     )
+
+
+def test_a_shrink_that_was_killed_can_be_gone_on_with_by_consent() -> None:
+    """The node went before the rest agreed: one server is outside, the other is new, and both wait for the third."""
+    outside = view(live(0, 9), node(1, data(8)), absent(2), NO_SEED, record=RECORD)
+    new = view(node(1, data(8)), live(0, 9), absent(2), NO_SEED, record=RECORD)
+    offered = offer(outside)
+    assert offered is not None
+    assert (offered, offered.winner, offered.given_up) == (offer(new), "n-0", ("n-2",))
+    assert (comes_back(outside), decide(new).action, decide(new).offer) == (None, Action.WAIT, offered)
+    consent = Consent(offered, "09:00")
+    assert comes_back(replace(outside, consent=consent)) is True
+    stopped = view(node(0, data(9)), node(1, data(8)), absent(2), NO_SEED, record=RECORD)
+    assert decide(replace(stopped, consent=Consent(offer(stopped) or offered, "09:00"))).action is Action.CLAIM

@@ -11,10 +11,12 @@ import pytest
 from agent_fakes import FakeKube
 from galera_agent import facts as module
 from galera_agent.datadir import Evidence
+from galera_agent.election import unheard
 from galera_agent.facts import Facts, pod_note
 from galera_agent.lease import BootstrapLease
 from galera_agent.members import Contact, Member, Record, View
 from galera_agent.peers import Answer
+from galera_agent.record import SIZE_ANNOTATION
 from galera_agent.settings import Settings
 
 A = "aaaaaaaa-0000-4000-8000-00000000000a"
@@ -92,6 +94,43 @@ def test_a_set_that_wants_more_nodes_counts(settings: Settings, kube: FakeKube, 
     view = look(replace(settings, size=3), kube)
     assert view.size == 5
     assert contacts(view)["n-galera-4"] == "silent"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "nodes", "size"),
+    [("3", 2, 3), ("3", 0, 3), ("2", 2, 2), ("2", 4, 4), (None, 2, 5), (None, 6, 6)],
+)
+def test_the_record_says_how_many_nodes_there_are(
+    settings: Settings, kube: FakeKube, network: Network, recorded: str | None, nodes: int, size: int
+) -> None:
+    """Whatever form the pod has: here it says 5. A node that never left in order is absent, and waited for."""
+    kube.make_map(settings.state_map, {"cluster": json.dumps({"uuid": A})})
+    kube.maps[settings.state_map]["metadata"]["annotations"] = {} if recorded is None else {SIZE_ANNOTATION: recorded}
+    kube.sets = {settings.node_set: nodes}
+    facts = Facts(replace(settings, size=5), kube, BootstrapLease(kube, settings.lease, settings.pod))
+    view = facts.view(ME)
+    assert (view.size, view.api_error) == (size, None)
+    absent = [peer for peer in view.peers if peer.contact is Contact.ABSENT and not peer.seed]
+    assert [peer.pod for peer in absent] == [f"n-galera-{ordinal}" for ordinal in range(max(nodes, 1), size)]
+    assert all(peer in unheard(view) for peer in absent)
+    kube.down = True
+    assert facts.view(ME, fresh=True).size == (int(recorded) if recorded else 5)
+
+
+def test_a_size_without_a_record_does_not_count(settings: Settings, kube: FakeKube, network: Network) -> None:
+    kube.make_map(settings.state_map)
+    kube.maps[settings.state_map]["metadata"]["annotations"] = {SIZE_ANNOTATION: "9"}
+    kube.sets = {settings.node_set: 3}
+    assert look(settings, kube).size == 3
+
+
+@pytest.mark.parametrize("text", ["", "0", "three", "-1", "100"])
+def test_a_size_that_cannot_be_read_is_no_missing_size(
+    settings: Settings, kube: FakeKube, network: Network, text: str
+) -> None:
+    kube.make_map(settings.state_map, {"cluster": json.dumps({"uuid": A})})
+    kube.maps[settings.state_map]["metadata"]["annotations"] = {SIZE_ANNOTATION: text}
+    assert "unreadable annotation 'stateful.galera/size'" in str(look(settings, kube).api_error)
 
 
 def test_without_the_api_server_nobody_is_absent_and_names_are_asked(

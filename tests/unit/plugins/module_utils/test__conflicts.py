@@ -279,6 +279,32 @@ def test_shrinks(replicas: int, size: int, ready: int, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("replicas", "ready", "size", "recorded", "refused"),
+    [
+        (None, 0, 1, 3, True),
+        (None, 0, 2, 3, True),
+        (None, 0, 3, 3, False),
+        (None, 0, 5, 3, False),
+        (None, 0, 1, None, False),
+        (0, 0, 2, 3, True),
+        (1, 0, 1, 3, True),
+        (1, 0, 2, 3, True),
+        (1, 1, 1, 3, False),
+        (2, 1, 2, 3, False),
+        (2, 0, 2, 3, True),
+        # shrinks has the word
+        (3, 3, 2, 3, False),
+        (3, 0, 2, 3, False),
+    ],
+)
+def test_leaves_out(replicas: int | None, ready: int, size: int, recorded: int | None, refused: bool) -> None:
+    live = None if replicas is None else {"spec": {"replicas": replicas}, "status": {"readyReplicas": ready}}
+    said = _conflicts.leaves_out(live, size, recorded)
+    assert len(said) == refused
+    assert all(f"galera_cluster_size is {size}, but the cluster has 3 nodes and none runs" in each for each in said)
+
+
+@pytest.mark.parametrize(
     ("sizes", "said"),
     [
         ([], []),

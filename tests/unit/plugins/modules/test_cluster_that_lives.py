@@ -88,7 +88,7 @@ def test_nodes_are_not_started_while_a_restore_is_half_undone(api: FakeKubernete
     _run(api)
     metadata = api.objects["ConfigMap", "db", "demo-galera-state"]["metadata"]
     for undone in ({"undone": "a"}, {"id": "a"}, "no object"):
-        metadata["annotations"] = {"stateful.galera/restore": json.dumps(undone)}
+        metadata["annotations"]["stateful.galera/restore"] = json.dumps(undone)
         assert not _run(api)["changed"]
     metadata["annotations"]["stateful.galera/restore"] = json.dumps({"id": "a", "undo": "begun"})
     assert _refused(api) == (

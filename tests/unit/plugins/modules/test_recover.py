@@ -102,6 +102,13 @@ def test_shows_what_each_member_holds_and_changes_nothing(down: FakeKubernetes) 
     assert down.writes() == []
 
 
+def test_shows_members_that_only_the_record_counts(down: FakeKubernetes) -> None:
+    state = down.get("ConfigMap", "demo-galera-state") or {}
+    state["metadata"]["annotations"] = {"stateful.galera/size": "4"}
+    row = run(down, check=True)["members"][3]
+    assert (row["name"], row["phase"], row["reason"]) == ("demo-galera-3", "no pod", "there is no such pod")
+
+
 @pytest.mark.parametrize("confirm", ["", "other"])
 def test_without_the_name_of_the_cluster_nothing_is_changed(down: FakeKubernetes, confirm: str) -> None:
     with pytest.raises(GaleraError) as error:

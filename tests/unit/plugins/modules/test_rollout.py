@@ -42,7 +42,8 @@ class Cluster:
         revision = "new" if strategy == "OnDelete" else form
         manifest["status"] = {"observedGeneration": 1, "updateRevision": revision, "currentRevision": revision}
         api.add(manifest)
-        state = {"metadata": {"name": "demo-galera-state", "namespace": "db"}, "data": {"cluster": RECORD}}
+        metadata = {"name": "demo-galera-state", "namespace": "db", "annotations": {"stateful.galera/size": "3"}}
+        state = {"metadata": metadata, "data": {"cluster": RECORD}}
         api.add({"kind": "ConfigMap", **state})
         for name in NODES:
             self._make(name, form)
