@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.stateful.galera.plugins.module_utils import _site_lease
-from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
-from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
-from unit.plugins.modules.test_cluster import CONFIG, _kubernetes_nodes, _phases, _refused, _run
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError, RefusedError
+from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes, status
+from unit.plugins.modules.test_cluster import CONFIG, SETS, _kubernetes_nodes, _phases, _refused, _run
 
 __all__ = ["_kubernetes_nodes"]  # a fixture of every test here
 
@@ -42,6 +42,50 @@ def test_nodes_that_live_get_another_form_without_being_restarted(api: FakeKuber
     assert "OnDelete" not in json.dumps(done["diff"])
     # a run that was killed before the nodes had their turn: the next one brings them to it
     assert _run(api, phases)["changed"]
+
+
+def _moved_partition(api: FakeKubernetes) -> dict[str, Any]:
+    """The live StatefulSet after `kubectl patch` of spec.updateStrategy.rollingUpdate."""
+    _run(api, _change(api))
+    live = api.get("StatefulSet", "demo-galera") or {}
+    live["spec"]["updateStrategy"]["rollingUpdate"] = {"partition": 3}
+    fields = {"f:spec": {"f:updateStrategy": {"f:rollingUpdate": {"f:partition": {}}}}}
+    live["metadata"]["managedFields"].append({"manager": "kubectl-patch", "operation": "Update", "fieldsV1": fields})
+    return live
+
+
+def test_partition_of_another_hand_does_not_stand_in_the_way_of_a_change(api: FakeKubernetes) -> None:
+    _moved_partition(api)
+    phases = _change(api)
+    phases["nodes"][0]["spec"]["template"]["metadata"]["annotations"]["a"] = "c"
+    assert _run(api, phases)["changed"]
+    live = api.get("StatefulSet", "demo-galera") or {}
+    assert live["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_what_is_really_sent_is_rehearsed(api: FakeKubernetes, moved: bool) -> None:
+    if moved:
+        _moved_partition(api)
+    else:
+        _run(api, _change(api))
+    phases = _change(api)
+    phases["nodes"][0]["spec"]["template"]["metadata"]["annotations"]["a"] = "c"
+    path = f"{SETS}/demo-galera"
+    said = status(422, "Invalid", "spec.updateStrategy.rollingUpdate: only allowed for updateStrategy 'RollingUpdate'")
+
+    def refuse(method: str, asked: str) -> None:
+        # the first patch is the rehearsal of the manifest as it is
+        if (method, asked) == ("PATCH", path) and next(patches) == 1:
+            api.replies["PATCH", path] = [said]
+
+    for check in (True, False):
+        patches = itertools.count()
+        api.before = refuse
+        api.requests.clear()
+        with pytest.raises(RefusedError, match="only allowed for updateStrategy"):
+            _run(api, phases, check=check)
+        assert api.writes() == []
 
 
 def test_run_takes_the_lease_before_its_first_write_and_gives_it_back(api: FakeKubernetes) -> None:
