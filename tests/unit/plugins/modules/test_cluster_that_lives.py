@@ -12,7 +12,16 @@ import pytest
 from ansible_collections.stateful.galera.plugins.module_utils import _site_lease
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError, RefusedError
 from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes, status
-from unit.plugins.modules.test_cluster import CONFIG, SETS, _kubernetes_nodes, _phases, _refused, _run
+from unit.plugins.modules.test_cluster import (
+    CONFIG,
+    LABELS,
+    SETS,
+    _kubernetes_nodes,
+    _phases,
+    _refused,
+    _results,
+    _run,
+)
 
 __all__ = ["_kubernetes_nodes"]  # a fixture of every test here
 
@@ -137,3 +146,37 @@ def test_nodes_are_not_started_while_a_restore_is_half_undone(api: FakeKubernete
         "The playbook restore_undo was begun on cluster demo and has not come to its end: run it again first, with "
         "galera_restore_confirm=demo. Nothing was changed."
     )
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "CronJob"])
+def test_protection_that_is_turned_off_goes(api: FakeKubernetes, kind: str) -> None:
+    _run(api)
+    api.add({"kind": kind, "metadata": {"name": "demo-galera-x", "namespace": "db", "labels": LABELS}, "spec": {}})
+    api.add({"kind": kind, "metadata": {"name": "demo-galera-y", "namespace": "db", "labels": {}}, "spec": {}})
+    absent = [f"{kind}/demo-galera-x", f"{kind}/demo-galera-y"]
+    told = _run(api, check=True, absent=absent)
+    result = _run(api, absent=absent)
+    assert told["objects"] == result["objects"]
+    assert _results(result)[f"{kind} demo-galera-x"] == "removed"
+    # of the same name, but nobody's of this cluster
+    assert (api.get(kind, "demo-galera-x"), api.get(kind, "demo-galera-y") is None) == (None, False)
+    assert not _run(api, absent=absent)["changed"]
+
+
+def test_nothing_with_data_is_removed(api: FakeKubernetes) -> None:
+    with pytest.raises(GaleraError, match=r"^absent has PersistentVolumeClaim/x, allowed are the kinds CronJob, Net"):
+        _run(api, absent=["PersistentVolumeClaim/x"])
+
+
+def test_label_of_the_namespace_that_is_no_longer_wanted_is_sent_to_go(api: FakeKubernetes) -> None:
+    _run(api)
+    namespace = api.objects["Namespace", "", "db"]
+    (ours,) = [each for each in namespace["metadata"]["managedFields"] if each["manager"] == "stateful.galera"]
+    labels = ours["fieldsV1"].setdefault("f:metadata", {}).setdefault("f:labels", {})
+    labels["f:pod-security.kubernetes.io/enforce"] = {}
+    api.requests.clear()
+    _run(api)
+    assert ("PATCH", "/api/v1/namespaces/db") in api.writes()
+    api.requests.clear()
+    _run(api)
+    assert api.writes() == []
