@@ -52,6 +52,8 @@ def bring_about(client: Client, wanted: Wanted, found: Found, plan: Plan, dry_ru
     outcomes = rehearse(client, spaces, found.live)
     missing = dry_run and found.namespace is None and found.namespace_known
     rehearsed = [predict(each, None) for each in others] if missing else rehearse(client, others, found.live)
+    if not missing:
+        _rehearse_held(client, wanted, others, found, rehearsed)
     if plan.passwords.data is not None:
         secret = found.of("Secret", wanted.names.secret)
         outcomes.append(write_secret(client, wanted.names, plan.passwords, secret, dry_run))
@@ -72,10 +74,44 @@ def _converge_held(
     """Apply `changes`; nodes that exist and change keep running in their old form until each has its turn."""
     nodes = ("StatefulSet", wanted.names.nodes)
     told = {outcome.document.key: outcome for outcome in rehearsed}
-    rolls = nodes in found.live and nodes in told and told[nodes].result == "changed"
+    rolls = _rolls(nodes, found, rehearsed)
+    if rolls and _rollout.others_strategy(found.live[nodes]):
+        _hold(client, found.live[nodes], dry_run=False)
     sent = [_rollout.held(each) if rolls and each.key == nodes else each for each in changes]
     done = converge(client, sent, found.live)
     return [told[nodes] if rolls and each.document.key == nodes else each for each in done]
+
+
+def _rolls(nodes: tuple[str, str], found: Found, rehearsed: t.Sequence[Outcome]) -> bool:
+    """Whether the nodes exist and change."""
+    changed = any(outcome.document.key == nodes and outcome.result == "changed" for outcome in rehearsed)
+    return nodes in found.live and changed
+
+
+def _rehearse_held(
+    client: Client, wanted: Wanted, changes: t.Sequence[Document], found: Found, rehearsed: t.Sequence[Outcome]
+) -> None:
+    """What _converge_held sends of the nodes is not what was rehearsed. Raises RefusedError."""
+    nodes = ("StatefulSet", wanted.names.nodes)
+    if not _rolls(nodes, found, rehearsed):
+        return
+    live = found.live[nodes]
+    if not _rollout.others_strategy(live):
+        rehearse(client, [_rollout.held(each) for each in changes if each.key == nodes], found.live)
+        return
+    try:
+        _hold(client, live, dry_run=True)
+    except ApiError as error:
+        raise RefusedError([f"{str(error).rstrip('.')}."]) from error
+
+
+def _hold(client: Client, live: Manifest, dry_run: bool) -> None:
+    """Take away a rollingUpdate that is somebody else's: only a patch can, an apply leaves what others own."""
+    document = Document("nodes", KINDS["StatefulSet"], live)
+    query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+    body = {"spec": {"updateStrategy": {**_rollout.HELD, "rollingUpdate": None}}}
+    what = f"The update strategy of {document} was not changed"
+    client.ask("PATCH", document.path, query, body, "application/merge-patch+json", what)
 
 
 def in_order(plan: Plan, outcomes: t.Sequence[Outcome]) -> list[Outcome]:

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.stateful.galera.plugins.module_utils import _pods, _rollout
 from ansible_collections.stateful.galera.plugins.module_utils._errors import and_list, shorten
-from ansible_collections.stateful.galera.plugins.module_utils._wsrep import Node, judge
+from ansible_collections.stateful.galera.plugins.module_utils._wsrep import Node, judge, proxies_lack
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._kinds import Manifest
@@ -52,7 +52,10 @@ def next_step(sight: Sight, events: t.Sequence[Manifest] = (), run: t.Mapping[st
     """What to do now, in one sentence. run: who holds the Lease of the run, see _site_lease.facts."""
     if run is not None and not run["dead"]:
         return f"Wait for the end of the run of {run['holder']}, which is changing the cluster."
+    lacks = proxies_lack(sight)
     verdict = judge(sight).verdict
+    if verdict == "healthy" and lacks:
+        return _of_proxies(sight, lacks)
     steps: dict[str, t.Callable[[Sight, t.Sequence[Manifest]], str]] = {
         "absent": lambda sight, events: "Run the site playbook.",
         "healthy": lambda sight, events: _of_healthy(sight),
@@ -73,7 +76,31 @@ def _of_healthy(sight: Sight) -> str:
         return f"Run the site playbook: {left}."
     if sight.seed is not None or sight.seed_pod is not None:
         return "Run the seed_decommission playbook, or the site playbook, which does it as well."
+    going = _going_claims(sight)
+    if going:
+        listed = and_list(going)
+        return (
+            f"Delete the {'pod' if len(going) == 1 else 'pods'} of {listed}, one after the other while all nodes are "
+            f"Synced: {listed} {'was' if len(going) == 1 else 'were'} deleted, the volume vanishes at the next stop of "
+            f"its pod, and the node then gets a new one and a full copy."
+        )
     return "Nothing is to be done."
+
+
+def _going_claims(sight: Sight) -> list[str]:
+    """The nodes' claims that were deleted while they are in use."""
+    named = [claim["metadata"] for claim in sight.claims if "deletionTimestamp" in claim["metadata"]]
+    return [each["name"] for each in named if sight.names.is_node_claim(each["name"])]
+
+
+def _of_proxies(sight: Sight, lacks: str) -> str:
+    if not sight.haproxy_wanted:
+        return f"Run the site playbook: {lacks}"
+    where, what = f"kubectl -n {sight.names.namespace}", f"deployment/{sight.names.haproxy}"
+    return (
+        f"Read `{where} describe {what}` and `{where} logs {what}`: a pod of HAProxy is Ready only when it reaches a "
+        f"node that serves, by its name under galera_cluster_dns_domain."
+    )
 
 
 def _of_bootstrapping(sight: Sight, events: t.Sequence[Manifest]) -> str:
@@ -115,6 +142,8 @@ def _of_down(sight: Sight, events: t.Sequence[Manifest]) -> str:
         return f"Mend this, and the cluster starts by itself: {trouble} If it cannot be mended, {recover}."
     if len(gone) == sight.size and sight.stateful_set is None:
         return "Run the site playbook: it starts the cluster again on its volumes."
+    if sight.stateful_set is not None and not int(sight.stateful_set["spec"].get("replicas", 1)):
+        return f"Run the site playbook: the StatefulSet {sight.names.nodes} has 0 replicas."
     if len(gone) == sight.size:
         return f"No agent answers: {_look_into(sight, gone[0])}"
     if gone:

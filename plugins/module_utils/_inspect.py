@@ -226,7 +226,7 @@ def _needed_rights(wanted: Wanted, found: Found, plan: Plan) -> tuple[list[_pref
     if plan.passwords.data is not None:
         exists = found.of("Secret", wanted.names.secret) is not None
         inside.append(_preflight.Right.on(KINDS["Secret"], "patch" if exists else "create"))
-    inside += [_preflight.Right.on(KINDS["Service"], "delete", each["metadata"]["name"]) for each in plan.removals]
+    inside += [_preflight.Right.on(KINDS[each["kind"]], "delete", each["metadata"]["name"]) for each in plan.removals]
     return inside, outside
 
 

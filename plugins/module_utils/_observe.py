@@ -71,6 +71,10 @@ class Names:
         return f"{self.name}-galera-bootstrap"
 
     @property
+    def haproxy(self) -> str:
+        return f"{self.name}-galera-haproxy"
+
+    @property
     def config(self) -> str:
         return f"{self.name}-galera-config"
 
@@ -89,6 +93,7 @@ class Sight:
 
     state: the ConfigMap of the record; record: the cluster's entry in it, JSON text; recorded_size: how many members it
     names, None where it does not tell. claims are empty unless they were asked for.
+    proxies: HAProxy's Deployment, none where there is none; None where it was not seen, or may not be.
     """
 
     names: Names
@@ -100,6 +105,7 @@ class Sight:
     claims: tuple[Manifest, ...] = ()
     record: str | None = None
     state: Manifest | None = None
+    proxies: tuple[Manifest, ...] | None = None
 
     @property
     def wanted_names(self) -> list[str]:
@@ -152,6 +158,11 @@ class Sight:
             for pod in self._haproxy()
         )
 
+    @property
+    def haproxy_wanted(self) -> int:
+        """The pods that HAProxy's Deployment asks for, 0 where it is not known or not there."""
+        return sum(int(each["spec"].get("replicas", 1)) for each in self.proxies or ())
+
     def _haproxy(self) -> list[Manifest]:
         return [pod for pod in self.pods if component(pod) == "haproxy" and "deletionTimestamp" not in pod["metadata"]]
 
@@ -161,7 +172,7 @@ def component(manifest: Manifest) -> str:
 
 
 def look(client: Client, names: Names, size: int | None, claims: bool = False) -> Sight:
-    """One look at the cluster: 3 requests and one for each pod of a server; one more with `claims`.
+    """One look at the cluster: 4 requests and one for each pod of a server; one more with `claims`.
 
     size: the nodes that are wanted, None for those that the live StatefulSet has. Raises GaleraError.
     """
@@ -170,6 +181,7 @@ def look(client: Client, names: Names, size: int | None, claims: bool = False) -
         functools.partial(client.list_all, KINDS["StatefulSet"], namespace, **selector),
         functools.partial(client.list_all, KINDS["Pod"], namespace, **selector),
         functools.partial(client.get, KINDS["ConfigMap"], names.state, namespace),
+        functools.partial(_proxies, client, names),
     ]
     if claims:
         # without the selector: volumes that were kept or restored may lack the labels
@@ -178,7 +190,7 @@ def look(client: Client, names: Names, size: int | None, claims: bool = False) -
     sets = {each["metadata"]["name"]: each for each in answers[0]}
     pods = sorted(answers[1], key=lambda pod: _order(pod["metadata"]["name"]))
     servers = [pod for pod in pods if component(pod) in ("node", "seed")]
-    found = answers[3] if claims else []
+    found = answers[4] if claims else []
     return Sight(
         names=names,
         size=_wanted_size(size, sets.get(names.nodes)),
@@ -189,7 +201,19 @@ def look(client: Client, names: Names, size: int | None, claims: bool = False) -
         claims=tuple(claim for claim in found if _is_ours(names, claim["metadata"]["name"])),
         record=((answers[2] or {}).get("data") or {}).get("cluster"),
         state=answers[2],
+        proxies=answers[3],
     )
+
+
+def _proxies(client: Client, names: Names) -> tuple[Manifest, ...] | None:
+    """HAProxy's Deployment; None when we may not read it, which is no reason to tell nothing of the nodes."""
+    try:
+        found = client.list_all(KINDS["Deployment"], names.namespace, labelSelector=names.selector)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return None
+    return tuple(each for each in found if each["metadata"]["name"] == names.haproxy)
 
 
 def _is_ours(names: Names, claim: str) -> bool:

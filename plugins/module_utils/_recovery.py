@@ -139,7 +139,7 @@ def _pending(state: t.Mapping[str, str]) -> Offer | None:
 
 
 def _reasons(sight: Sight) -> str:
-    return "; ".join(node.summary() for node in sight.nodes) or "no node answers"
+    return f"{'; '.join(node.summary() for node in sight.nodes) or 'no node answers'}."
 
 
 def _runs(sight: Sight, name: str, ready_machines: t.Collection[str]) -> bool:

@@ -49,11 +49,13 @@ class Roller:
     def rehearse(self, restart: bool, restart_id: str) -> dict[str, t.Any]:
         """What `run` would do, from one look."""
         sight = self._waiter().look()
-        noted = self._plan_restart(sight, restart_id)[0] if restart else None
+        noted, new = self._plan_restart(sight, restart_id) if restart else (None, False)
+        if noted is not None and (new or noted.left(sight) or _rollout.is_held(sight.stateful_set)):
+            self._require_form(sight)
         pods = {*_rollout.outdated(sight), *(noted.left(sight) if noted else ())}
         if pods:
             self._did.append(f"Would replace {', '.join(sorted(pods, reverse=True))}, one by one.")
-        if self._document is not None and (sight.recorded_size or 0) > self._size:
+        if not restart and self._document is not None and (sight.recorded_size or 0) > self._size:
             self._did.append(f"Would record that the cluster has {_nodes(self._size)}.")
         return self._result(sight, noted)
 
@@ -68,13 +70,15 @@ class Roller:
             self._lease.take()
             self._lease.check()
             self._take_step(sight, step)
-        if _rollout.is_held(sight.stateful_set) and self._document is not None:
+        if _rollout.is_held(sight.stateful_set):
             self._lease.take()
             self._lease.check()
-            _converge.converge(self._client, [self._document], {})
+            self._release(sight)
         what = f"{self._size} nodes of the cluster {self._names.name} to be Synced and Ready, and HAProxy"
-        sight = self._waiter(haproxy=True).until(self._lacks, what)
-        self._record_size(sight)
+        # A restart brings no other size: that is for the site playbook.
+        sight = self._waiter(haproxy=True).until(goal_serving if restart else self._lacks, what)
+        if not restart:
+            self._record_size(sight)
         return self._result(sight, noted)
 
     def _lacks(self, sight: Sight) -> str:
@@ -93,6 +97,25 @@ class Roller:
         before = f", no longer {sight.recorded_size}" if sight.recorded_size else ""
         self._did.append(f"Recorded that the cluster has {_nodes(self._size)}{before}.")
 
+    def _release(self, sight: Sight) -> None:
+        """Give the StatefulSet its own strategy back, and nothing else of the inventory."""
+        if sight.stateful_set is None:
+            return
+        strategy = None if self._document is None else self._document.manifest["spec"].get("updateStrategy")
+        manifest = _rollout.released(sight.stateful_set, strategy or _rollout.ROLLING)
+        _converge.converge(self._client, [Document("nodes", _SET, manifest)], {})
+
+    def _require_form(self, sight: Sight) -> None:
+        """A restart brings no change of the inventory, and must not seem to. Raises GaleraError when there is one."""
+        if self._document is None or sight.stateful_set is None:
+            return
+        after, _created = self._client.apply(self._document, dry_run=True)
+        if after["spec"].get("template") != sight.stateful_set["spec"].get("template"):
+            raise GaleraError(
+                f"The inventory wants another form of the nodes than the StatefulSet {self._names.nodes} has, and a "
+                f"restart brings no change: run the site playbook first. Nothing was changed."
+            )
+
     def _waiter(self, haproxy: bool = False) -> Waiter:
         return Waiter(self._client, self._names, self._size, self._timeout, haproxy=haproxy)
 
@@ -100,6 +123,8 @@ class Roller:
         """Note the restart, or find the one to go on with. Raises GaleraError when the cluster is not healthy."""
         sight = self._waiter().look()
         noted, new = self._plan_restart(sight, restart_id)
+        if new or noted.left(sight) or _rollout.is_held(sight.stateful_set):
+            self._require_form(sight)
         if not new and not noted.left(sight):
             return noted
         self._lease.take()

@@ -15,18 +15,21 @@ import dataclasses
 import json
 import typing as t
 
+from ansible_collections.stateful.galera.plugins.module_utils import _apply
 from ansible_collections.stateful.galera.plugins.module_utils._errors import and_list
-from ansible_collections.stateful.galera.plugins.module_utils._kinds import Document
+from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER
+from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, Document, Manifest
 from ansible_collections.stateful.galera.plugins.module_utils._observe import component
 from ansible_collections.stateful.galera.plugins.module_utils._wsrep import judge, writer
 
 if t.TYPE_CHECKING:
-    from ansible_collections.stateful.galera.plugins.module_utils._kinds import Manifest
     from ansible_collections.stateful.galera.plugins.module_utils._observe import Sight
     from ansible_collections.stateful.galera.plugins.module_utils._wsrep import Node
 
 REVISION_LABEL = "controller-revision-hash"
 RESTART_ANNOTATION = "stateful.galera/rolling-restart"
+ROLLING: Manifest = {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
+HELD: Manifest = {"type": "OnDelete"}
 _NO_SERVER = ("waiting", "refused")
 
 
@@ -61,8 +64,30 @@ class Restart:
 def held(document: Document) -> Document:
     """The StatefulSet of the nodes, so that Kubernetes restarts nothing by itself."""
     manifest = copy.deepcopy(document.manifest)
-    manifest["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    manifest["spec"]["updateStrategy"] = dict(HELD)
     return Document(document.phase, document.kind, manifest)
+
+
+def others_strategy(stateful_set: Manifest) -> bool:
+    """Whether somebody else has set spec.updateStrategy.rollingUpdate: applying `held` would leave it, as invalid."""
+    for entry in stateful_set["metadata"].get("managedFields") or []:
+        strategy = ((entry.get("fieldsV1") or {}).get("f:spec") or {}).get("f:updateStrategy") or {}
+        if "f:rollingUpdate" in strategy and (entry.get("manager"), entry.get("operation")) != (FIELD_MANAGER, "Apply"):
+            return True
+    return False
+
+
+def released(live: Manifest, strategy: Manifest) -> Manifest:
+    """What we applied to a StatefulSet before, with `strategy`: to apply it changes nothing else.
+
+    The manifest of the inventory would do more: it may have changed since, and Kubernetes would stop nodes by itself.
+    """
+    fields = _apply.owned_fields(live, FIELD_MANAGER)
+    manifest = copy.deepcopy(_apply.project(live, fields)) if fields else {}
+    names = {key: live["metadata"][key] for key in ("name", "namespace")}
+    manifest["metadata"] = {**(manifest.get("metadata") or {}), **names}
+    manifest["spec"] = {**(manifest.get("spec") or {}), "updateStrategy": strategy}
+    return {"apiVersion": KINDS["StatefulSet"].api_version, "kind": "StatefulSet", **manifest}
 
 
 def is_held(stateful_set: Manifest | None) -> bool:

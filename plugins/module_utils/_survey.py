@@ -27,6 +27,8 @@ if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._observe import Names
 
 Key = tuple[str, str]
+# what holds no data and no pod mounts
+REMOVABLE = ("CronJob", "NetworkPolicy", "Service")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Wanted:
     passwords: t.Mapping[str, str]
     password_keys: t.Sequence[str]
     volume_size: str | None = None
-    absent: t.Sequence[str] = ()
+    absent: t.Sequence[Key] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,9 +110,17 @@ def wanted_of(params: t.Mapping[str, t.Any], names: Names) -> Wanted:
         node_port_service=params["node_port_service"] or f"{names.nodes}-external-access",
         passwords={key: str(value) for key, value in params["passwords"].items() if value is not None},
         volume_size=params["volume_size"],
-        absent=params["absent"],
+        absent=[_absent_key(each) for each in params["absent"]],
         **{option: params[option] for option in same},
     )
+
+
+def _absent_key(text: str) -> Key:
+    """ "NetworkPolicy/demo-galera-nodes"; a name alone is that of a Service. Raises GaleraError for other kinds."""
+    kind, slash, name = text.rpartition("/")
+    if slash and kind not in REMOVABLE:
+        raise GaleraError(f"absent has {text}, allowed are the kinds {', '.join(REMOVABLE)}. Nothing was changed.")
+    return (kind or "Service", name)
 
 
 def observe(client: Client, wanted: Wanted) -> Found:
@@ -119,7 +129,7 @@ def observe(client: Client, wanted: Wanted) -> Found:
     names = wanted.names
     kinds = {document.kind for document in wanted.documents if document.kind.namespaced}
     kinds |= {KINDS[kind] for kind in ("PersistentVolumeClaim", "StatefulSet")}
-    kinds |= {KINDS["Service"]} if wanted.absent else set()
+    kinds |= {KINDS[kind] for kind, _name in wanted.absent}
     single = [document for document in wanted.documents if _is_read_alone(document)]
     # what decides about passwords and about a bootstrap is read by its name: made by hand, it may lack our labels
     alone = [("Namespace", names.namespace, ""), ("Secret", names.secret, names.namespace)]
@@ -197,7 +207,7 @@ def decide(wanted: Wanted, found: Found) -> Plan:
         passwords=passwords,
         documents=tuple(documents),
         changes=tuple(each for each in documents if not _is_settled(each, found.live.get(each.key))),
-        removals=tuple(service for name in wanted.absent if (service := found.of("Service", name)) is not None),
+        removals=tuple({"kind": key[0], **found.live[key]} for key in wanted.absent if key in found.live),
         problems=(*_problems(wanted, found, documents, claims), *passwords.problems),
     )
 
@@ -248,7 +258,13 @@ def belongs(document: Document, names: Names, seed: str) -> bool:
 def _is_settled(document: Document, live: Manifest | None) -> bool:
     if live is None:
         return False
-    if document.kind.kind == "Namespace" and _apply.contains(live, document.manifest):
+    if document.kind.kind == "Namespace" and _apply.contains(live, document.manifest) and not _drops(live, document):
         # a namespace is often another team's: who may not write to it need not, when it is as it must be
         return True
     return _apply.is_settled(live, document.manifest, FIELD_MANAGER)
+
+
+def _drops(live: Manifest, document: Document) -> bool:
+    """Whether we have set a label that the manifest no longer names: an apply takes it away."""
+    ours = (_apply.owned_fields(live, FIELD_MANAGER).get("f:metadata") or {}).get("f:labels") or {}
+    return any(key.startswith("f:") and key[2:] not in document.labels for key in ours)

@@ -156,6 +156,30 @@ def judge(sight: Sight) -> Verdict:
     return Verdict("down", f"No node is in a Primary component; {counted}.")
 
 
+def judge_service(sight: Sight) -> Verdict:
+    """As judge, and a cluster that clients cannot reach as they must is degraded."""
+    verdict = judge(sight)
+    lacks = proxies_lack(sight)
+    if not lacks or verdict.verdict not in ("healthy", "degraded"):
+        return verdict
+    return Verdict("degraded", f"{lacks} {verdict.reason}")
+
+
+def proxies_lack(sight: Sight) -> str:
+    """What HAProxy lacks, a sentence; "" when nothing, or when it is not known what there must be."""
+    ready, wanted = sight.haproxy_ready, sight.haproxy_wanted
+    if sight.proxies is None or ready >= max(wanted, 1):
+        return ""
+    name = sight.names.haproxy
+    if not sight.proxies and not ready:
+        return f"No client can connect: there is no Deployment {name} and no HAProxy."
+    if not wanted:
+        return f"No client can connect: the Deployment {name} has 0 replicas."
+    if not ready:
+        return f"No client can connect: 0 of {wanted} pods of HAProxy are Ready."
+    return f"Only {ready} of {wanted} pods of HAProxy are Ready."
+
+
 def _absent(sight: Sight) -> Verdict:
     where = f"There is no cluster {sight.names.name} in the namespace {sight.names.namespace}"
     if sight.record:
@@ -201,7 +225,7 @@ def _complete(sight: Sight) -> Verdict:
 
 def cluster_facts(sight: Sight) -> dict[str, t.Any]:
     """The `cluster` of a module's result."""
-    verdict = judge(sight)
+    verdict = judge_service(sight)
     primary = [node for node in sight.nodes if node.primary]
     return {
         "verdict": verdict.verdict,
@@ -234,9 +258,26 @@ def goal_healthy(sight: Sight) -> str:
 def goal_serving(sight: Sight) -> str:
     """As goal_healthy, and the pods of HAProxy are Ready, of which there is at least one."""
     lacks = goal_healthy(sight)
+    if lacks:
+        return lacks
+    lacks = proxies_lack(sight).rstrip(".") or next(map(_proxies_under_way, sight.proxies or ()), "")
     if lacks or sight.haproxy_ready == sight.haproxy_pods > 0:
         return lacks
     return f"{sight.haproxy_ready} of {sight.haproxy_pods} pods of HAProxy are Ready"
+
+
+def _proxies_under_way(deployment: Manifest) -> str:
+    """Right after a change of its template a Deployment still looks as if nothing had happened."""
+    status, wanted = deployment.get("status") or {}, int(deployment["spec"].get("replicas", 1))
+    if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 0)):
+        return f"the change of the Deployment {deployment['metadata']['name']} has not been taken up yet"
+    updated = int(status.get("updatedReplicas", 0))
+    if updated >= wanted:
+        return ""
+    return (
+        f"{updated} of {wanted} pods of HAProxy have the new form; one takes the place of an old one only when it "
+        f"reaches a node that serves, by its name under galera_cluster_dns_domain"
+    )
 
 
 def _update_under_way(stateful_set: Manifest | None) -> str:

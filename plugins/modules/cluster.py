@@ -119,7 +119,8 @@ options:
     default: []
   absent:
     description:
-      - Names of Services of the cluster that shall not exist, because other options asked for them.
+      - Objects of the cluster that shall not exist, because other options asked for them.
+      - C(kind/name) with the kind V(CronJob), V(NetworkPolicy) or V(Service); a name alone is that of a Service.
     type: list
     elements: str
     default: []

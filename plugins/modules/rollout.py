@@ -51,15 +51,18 @@ options:
     required: true
   documents:
     description:
-      - YAML text of the StatefulSet of the nodes, which gets its own update strategy back when all nodes have its form.
-        Other documents are not used.
+      - YAML text of the StatefulSet of the nodes, for its update strategy, which it gets back when all nodes have its
+        form; nothing else of it is applied. With O(restart=true) the nodes must have the form that it wants already.
+      - Other documents are not used.
     type: list
     elements: str
     default: []
   restart:
     description:
       - Whether to restart all nodes.
-      - Refused, with nothing changed, when the cluster is not healthy. A restart that was not finished goes on.
+      - Refused, with nothing changed, when the cluster is not healthy, or when O(documents) want another form of the
+        nodes than the StatefulSet has, which is for M(stateful.galera.cluster) to apply.
+      - A restart that was not finished goes on.
     type: bool
     default: false
   restart_id:

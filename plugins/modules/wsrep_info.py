@@ -37,7 +37,7 @@ options:
     description:
       - V(healthy) waits until all nodes are Synced in one Primary component and Ready, and no update of them is under
         way.
-      - V(serving) waits until, besides, the pods of HAProxy are Ready.
+      - V(serving) waits until, besides, all pods of HAProxy that its Deployment asks for are Ready and have its form.
     type: str
     choices: [healthy, serving]
     default: healthy
@@ -198,7 +198,8 @@ cluster:
   contains:
     verdict:
       description: >-
-        V(absent), V(bootstrapping), V(healthy), V(degraded) (works without all nodes), V(down) (no Primary component),
+        V(absent), V(bootstrapping), V(healthy), V(degraded) (works without all nodes, or HAProxy lacks
+        pods), V(down) (no Primary component),
         V(split) (nodes in different clusters) or V(refused) (a node refuses to start).
       type: str
       sample: healthy

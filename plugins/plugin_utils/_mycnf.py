@@ -18,10 +18,10 @@ _OWNED = re.compile(
     r"|wsrep_(on|cluster_address|cluster_name|new_cluster|recover|start_position|notify_cmd|data_home_dir)"
     r"|wsrep_node_\w+|wsrep_sst_\w+"
 )
-# Per-node addresses and paths, and everything by which a node could come up on its own guess
+# Per-node addresses and paths, everything by which a node could come up on its own guess, and what moves the majority
 _OWNED_PROVIDER = re.compile(
     r"base_(dir|host|port)|gcache\.(dir|name|recover)|gmcast\.(listen_addr|group|peer_addr)|ist\.recv_(addr|bind)"
-    r"|pc\.(bootstrap|recovery|ignore_sb|ignore_quorum|wait_prim|wait_restored_prim_timeout)"
+    r"|pc\.(bootstrap|recovery|ignore_sb|ignore_quorum|npvo|weight|wait_prim|wait_restored_prim_timeout)"
 )
 _MODIFIERS = re.compile(r"^(loose|skip|enable|disable|maximum|autoset)_")
 

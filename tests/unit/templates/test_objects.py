@@ -410,3 +410,15 @@ def test_verification_runs_by_the_schedule_of_the_inventory(
     name: str, suspended: bool, clusters: dict[str, Manifests]
 ) -> None:
     assert clusters[name].one("galera-3-volumes.yml", "CronJob")["spec"]["suspend"] is suspended
+
+
+def test_haproxy_is_ready_only_with_a_node_that_it_can_use(clusters: dict[str, Manifests]) -> None:
+    config = clusters["pks"].one("galera-3-haproxy.yml", "ConfigMap")["data"]["haproxy.cfg"]
+    assert "http-request return status 200 if { path /ready } { nbsrv(mysql) ge 1 }" in config
+    spec = clusters["pks"].one("galera-3-haproxy.yml", "Deployment")["spec"]
+    container = spec["template"]["spec"]["containers"][0]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "health"}
+    # a HAProxy without nodes is not restarted, and is evicted whatever the budget says
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
+    budget = clusters["pks"].one("galera-3-haproxy.yml", "PodDisruptionBudget")["spec"]
+    assert (budget["unhealthyPodEvictionPolicy"], spec["minReadySeconds"]) == ("AlwaysAllow", 5)

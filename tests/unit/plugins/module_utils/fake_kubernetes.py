@@ -170,7 +170,10 @@ class FakeKubernetes:
         if method == "DELETE":
             del self.objects[key]
             return 200, {"kind": "Status", "status": "Success"}
-        after = self._applied(live, body, query["fieldManager"]) if method == "PATCH" else copy.deepcopy(body)
+        if method == "PATCH" and self.headers[-1].get("content-type") == "application/merge-patch+json":
+            after = _without_none(_merge(live, body))
+        else:
+            after = self._applied(live, body, query["fieldManager"]) if method == "PATCH" else copy.deepcopy(body)
         if not dry:
             after = self.add(after)
         return (200 if live is not None else 201), after
@@ -204,6 +207,13 @@ def _merge(live: Any, wanted: Any) -> Any:
         merged = {**copy.deepcopy(live), **{key: _merge(live.get(key), value) for key, value in wanted.items()}}
         return {key: value for key, value in merged.items() if value is not None or key not in wanted}
     return copy.deepcopy(wanted)
+
+
+def _without_none(value: Any) -> Any:
+    """A merge patch takes away what it names as null."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -7,7 +7,20 @@ import pytest
 from ansible_collections.stateful.galera.plugins.module_utils import _diagnosis
 from ansible_collections.stateful.galera.plugins.module_utils._observe import Sight
 from ansible_collections.stateful.galera.plugins.module_utils._wsrep import Node
-from unit.plugins.module_utils.sights import NODE_CLAIMS, OTHER, SEED, SET, UUID, claim, node, pod, sight, waiting
+from unit.plugins.module_utils.sights import (
+    NODE_CLAIMS,
+    OTHER,
+    SEED,
+    SEED_CLAIM,
+    SET,
+    UUID,
+    claim,
+    leaving,
+    node,
+    pod,
+    sight,
+    waiting,
+)
 
 PODS = tuple(pod(f"demo-galera-{ordinal}") for ordinal in range(3))
 # as a joiner wrote them whose donor was killed, and after a failed start of socat
@@ -50,6 +63,23 @@ DOWN = tuple(waiting(ordinal, "present", "waits for demo-galera-2") for ordinal 
         (
             sight(*TWO, stateful_set={**SET, "spec": {"replicas": 2}}),
             "Run the site playbook: demo-galera-2 has no pod.",
+        ),
+        (
+            sight(stateful_set={**SET, "spec": {"replicas": 0}}),
+            "Run the site playbook: the StatefulSet demo-galera has 0 replicas.",
+        ),
+        (
+            sight(node(0), node(1), node(2), claims=(leaving(claim("data-demo-galera-1")), leaving(SEED_CLAIM))),
+            "Delete the pod of data-demo-galera-1, one after the other while all nodes are Synced: data-demo-galera-1 "
+            "was deleted, the volume vanishes at the next stop of its pod",
+        ),
+        (
+            sight(node(0), node(1), node(2), proxies=()),
+            "Run the site playbook: No client can connect: there is no Deployment demo-galera-haproxy",
+        ),
+        (
+            sight(node(0), node(1), node(2), proxies=({"metadata": {}, "spec": {"replicas": 2}},)),
+            "Read `kubectl -n db describe deployment/demo-galera-haproxy` and `kubectl -n db logs deployment/demo-",
         ),
         (
             sight(*DOWN),

@@ -56,7 +56,7 @@ def test_node_claims(name: str, ours: bool) -> None:
 def test_cost_of_a_look(api: FakeKubernetes, size: int) -> None:
     client = _fill(api, size)
     sight = _observe.look(client, NAMES, size)
-    assert client.requests == len(api.requests) == 3 + size
+    assert client.requests == len(api.requests) == 4 + size
     assert [node.synced for node in sight.nodes] == [True] * size
 
 
@@ -91,7 +91,7 @@ def test_nothing_is_there(api: FakeKubernetes) -> None:
     client = Client(api.auth)
     sight = _observe.look(client, NAMES, None)
     assert (sight.size, sight.stateful_set, sight.nodes, sight.record, sight.record_uuid) == (0, None, (), None, None)
-    assert client.requests == 3
+    assert client.requests == 4
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_pod_without_an_address_is_not_asked(api: FakeKubernetes) -> None:
     del waiting["status"]["podIP"]
     api.add(waiting)
     assert [node.phase for node in _observe.look(client, NAMES, 3).nodes] == ["running", "unknown", "running"]
-    assert client.requests == 5
+    assert client.requests == 6
 
 
 def test_agents_that_may_not_be_asked(api: FakeKubernetes) -> None:
@@ -138,3 +138,14 @@ def test_list_that_is_forbidden(api: FakeKubernetes) -> None:
     api.denied.add(("list", "pods"))
     with pytest.raises(ApiError, match="pods is forbidden"):
         _observe.look(Client(api.auth), NAMES, 3)
+
+
+def test_deployment_of_haproxy_is_seen_and_may_be_closed_to_us(api: FakeKubernetes) -> None:
+    client = _fill(api)
+    assert _observe.look(client, NAMES, 3).proxies == ()
+    metadata = {"name": "demo-galera-haproxy", "namespace": "db", "labels": LABELS}
+    api.add({"kind": "Deployment", "metadata": metadata, "spec": {"replicas": 2}})
+    assert _observe.look(client, NAMES, 3).haproxy_wanted == 2
+    api.denied.add(("list", "deployments"))
+    sight = _observe.look(client, NAMES, 3)
+    assert (sight.proxies, len(sight.nodes)) == (None, 3)

@@ -295,3 +295,46 @@ def test_goal_serving(pods: tuple[dict[str, Any], ...], lacks: str) -> None:
 
 def test_goal_serving_wants_the_nodes_first() -> None:
     assert _wsrep.goal_serving(sight(*SYNCED[:2], pods=(PROXY,))).startswith("The cluster works, but")
+
+
+def _proxies(replicas: int = 2, updated: int = 2, generation: int = 1) -> tuple[dict[str, Any], ...]:
+    metadata = {"name": "demo-galera-haproxy", "generation": generation}
+    status = {"observedGeneration": 1, "updatedReplicas": updated}
+    return ({"metadata": metadata, "spec": {"replicas": replicas}, "status": status},)
+
+
+BOTH = (PROXY, pod("demo-galera-haproxy-2", "haproxy"))
+
+
+@pytest.mark.parametrize(
+    ("pods", "proxies", "verdict", "said", "waits_for"),
+    [
+        (BOTH, _proxies(), "healthy", "All 3", ""),
+        ((), None, "healthy", "All 3", "0 of 0 pods"),
+        ((), (), "degraded", "No client can connect: there is no Deployment demo-galera-haproxy", "No client can"),
+        (
+            (),
+            _proxies(0, 0),
+            "degraded",
+            "No client can connect: the Deployment demo-galera-haproxy has 0",
+            "No client",
+        ),
+        ((UNREADY,), _proxies(1), "degraded", "No client can connect: 0 of 1 pods of HAProxy are Ready. All", "No"),
+        ((PROXY, UNREADY), _proxies(), "degraded", "Only 1 of 2 pods of HAProxy are Ready. All 3 nodes", "Only 1 of 2"),
+        ((*BOTH, UNREADY), _proxies(updated=1), "healthy", "All 3", "1 of 2 pods of HAProxy have the new form; one t"),
+        (BOTH, _proxies(generation=2), "healthy", "All 3", "the change of the Deployment demo-galera-haproxy has not"),
+    ],
+)
+def test_haproxy_is_part_of_the_verdict_and_waited_for(
+    pods: Any, proxies: Any, verdict: str, said: str, waits_for: str
+) -> None:
+    seen = sight(*SYNCED, pods=pods, proxies=proxies)
+    facts = _wsrep.cluster_facts(seen)
+    assert (facts["verdict"], facts["reason"][: len(said)]) == (verdict, said)
+    assert _wsrep.goal_serving(seen)[: len(waits_for) or None] == waits_for
+    # the nodes are rolled and recovered by what they say themselves
+    assert _wsrep.goal_healthy(seen) == ""
+
+
+def test_haproxy_of_a_cluster_that_is_down_is_no_verdict() -> None:
+    assert _wsrep.cluster_facts(sight(waiting(0), pods=(UNREADY,), proxies=_proxies()))["verdict"] == "down"

@@ -10,11 +10,20 @@ from typing import Any
 
 import pytest
 from ansible_collections.stateful.galera.plugins.module_utils import _site_lease
-from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError, RefusedError
 from ansible_collections.stateful.galera.plugins.modules import cluster
-from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
+from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes, status
 from unit.plugins.module_utils.sights import RECORD
-from unit.plugins.modules.test_cluster import CONFIG, _kubernetes_nodes, _phases, _refused, _run
+from unit.plugins.modules.test_cluster import (
+    CONFIG,
+    LABELS,
+    SETS,
+    _kubernetes_nodes,
+    _phases,
+    _refused,
+    _results,
+    _run,
+)
 
 __all__ = ["_kubernetes_nodes"]  # a fixture of every test here
 
@@ -44,6 +53,50 @@ def test_nodes_that_live_get_another_form_without_being_restarted(api: FakeKuber
     assert "OnDelete" not in json.dumps(done["diff"])
     # a run that was killed before the nodes had their turn: the next one brings them to it
     assert _run(api, phases)["changed"]
+
+
+def _moved_partition(api: FakeKubernetes) -> dict[str, Any]:
+    """The live StatefulSet after `kubectl patch` of spec.updateStrategy.rollingUpdate."""
+    _run(api, _change(api))
+    live = api.get("StatefulSet", "demo-galera") or {}
+    live["spec"]["updateStrategy"]["rollingUpdate"] = {"partition": 3}
+    fields = {"f:spec": {"f:updateStrategy": {"f:rollingUpdate": {"f:partition": {}}}}}
+    live["metadata"]["managedFields"].append({"manager": "kubectl-patch", "operation": "Update", "fieldsV1": fields})
+    return live
+
+
+def test_partition_of_another_hand_does_not_stand_in_the_way_of_a_change(api: FakeKubernetes) -> None:
+    _moved_partition(api)
+    phases = _change(api)
+    phases["nodes"][0]["spec"]["template"]["metadata"]["annotations"]["a"] = "c"
+    assert _run(api, phases)["changed"]
+    live = api.get("StatefulSet", "demo-galera") or {}
+    assert live["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_what_is_really_sent_is_rehearsed(api: FakeKubernetes, moved: bool) -> None:
+    if moved:
+        _moved_partition(api)
+    else:
+        _run(api, _change(api))
+    phases = _change(api)
+    phases["nodes"][0]["spec"]["template"]["metadata"]["annotations"]["a"] = "c"
+    path = f"{SETS}/demo-galera"
+    said = status(422, "Invalid", "spec.updateStrategy.rollingUpdate: only allowed for updateStrategy 'RollingUpdate'")
+
+    def refuse(method: str, asked: str) -> None:
+        # the first patch is the rehearsal of the manifest as it is
+        if (method, asked) == ("PATCH", path) and next(patches) == 1:
+            api.replies["PATCH", path] = [said]
+
+    for check in (True, False):
+        patches = itertools.count()
+        api.before = refuse
+        api.requests.clear()
+        with pytest.raises(RefusedError, match="only allowed for updateStrategy"):
+            _run(api, phases, check=check)
+        assert api.writes() == []
 
 
 def test_run_takes_the_lease_before_its_first_write_and_gives_it_back(api: FakeKubernetes) -> None:
@@ -168,3 +221,37 @@ def test_namespace_that_was_made_is_told(api: FakeKubernetes, monkeypatch: pytes
     with pytest.raises(GaleraError) as error:
         _run(api, phases)
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "CronJob"])
+def test_protection_that_is_turned_off_goes(api: FakeKubernetes, kind: str) -> None:
+    _run(api)
+    api.add({"kind": kind, "metadata": {"name": "demo-galera-x", "namespace": "db", "labels": LABELS}, "spec": {}})
+    api.add({"kind": kind, "metadata": {"name": "demo-galera-y", "namespace": "db", "labels": {}}, "spec": {}})
+    absent = [f"{kind}/demo-galera-x", f"{kind}/demo-galera-y"]
+    told = _run(api, check=True, absent=absent)
+    result = _run(api, absent=absent)
+    assert told["objects"] == result["objects"]
+    assert _results(result)[f"{kind} demo-galera-x"] == "removed"
+    # of the same name, but nobody's of this cluster
+    assert (api.get(kind, "demo-galera-x"), api.get(kind, "demo-galera-y") is None) == (None, False)
+    assert not _run(api, absent=absent)["changed"]
+
+
+def test_nothing_with_data_is_removed(api: FakeKubernetes) -> None:
+    with pytest.raises(GaleraError, match=r"^absent has PersistentVolumeClaim/x, allowed are the kinds CronJob, Net"):
+        _run(api, absent=["PersistentVolumeClaim/x"])
+
+
+def test_label_of_the_namespace_that_is_no_longer_wanted_is_sent_to_go(api: FakeKubernetes) -> None:
+    _run(api)
+    namespace = api.objects["Namespace", "", "db"]
+    (ours,) = [each for each in namespace["metadata"]["managedFields"] if each["manager"] == "stateful.galera"]
+    labels = ours["fieldsV1"].setdefault("f:metadata", {}).setdefault("f:labels", {})
+    labels["f:pod-security.kubernetes.io/enforce"] = {}
+    api.requests.clear()
+    _run(api)
+    assert ("PATCH", "/api/v1/namespaces/db") in api.writes()
+    api.requests.clear()
+    _run(api)
+    assert api.writes() == []

@@ -153,7 +153,7 @@ def test_check_mode_only_tells(api: FakeKubernetes) -> None:
         assert result["did"] == ["Would replace demo-galera-2, demo-galera-1, demo-galera-0, one by one."]
         assert result["changed"]
     assert cluster.stopped == []
-    assert {method for method, _, _ in api.requests} == {"GET"}
+    assert api.writes() == []
 
 
 def test_restart(api: FakeKubernetes) -> None:
@@ -203,3 +203,48 @@ def test_no_right_to_evict(api: FakeKubernetes) -> None:
     api.before = lambda method, path: api.replies.update({("POST", f"{PODS}/demo-galera-2/eviction"): [said]})
     with pytest.raises(GaleraError, match=r"cannot create resource .pods/eviction"):
         _run(api)
+
+
+def _template(checksum: str) -> dict[str, Any]:
+    """The pods of an inventory, as much of them as the tests need."""
+    return {"metadata": {"annotations": {"checksum": checksum}}}
+
+
+def _with(checksum: str, **spec: Any) -> list[str]:
+    """The documents of an inventory."""
+    return [json.dumps({**DOCUMENT, "spec": {**DOCUMENT["spec"], "template": _template(checksum), **spec}})]
+
+
+def test_strategy_comes_back_without_the_rest_of_the_inventory(api: FakeKubernetes) -> None:
+    Cluster(api)
+    live = api.get("StatefulSet", "demo-galera") or {}
+    live["spec"] |= {"template": _template("applied"), "replicas": 3, "updateStrategy": {"type": "OnDelete"}}
+    fields = {"f:spec": {"f:replicas": {}, "f:template": {}, "f:updateStrategy": {"f:type": {}}}}
+    ours = {"manager": "stateful.galera", "operation": "Apply", "fieldsV1": fields}
+    theirs = {"manager": "other", "operation": "Update", "fieldsV1": {"f:spec": {"f:minReadySeconds": {}}}}
+    live["metadata"]["managedFields"] = [ours, theirs]
+    live["spec"]["minReadySeconds"] = 1
+    own = {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
+    assert _run(api, documents=_with("changed since", replicas=5, updateStrategy=own))["changed"]
+    path = "/apis/apps/v1/namespaces/db/statefulsets/demo-galera"
+    sent = [
+        body
+        for (method, each, _), body in zip(api.requests, api.bodies, strict=True)
+        if (method, each) == ("PATCH", path)
+    ]
+    assert [each["spec"] for each in sent] == [
+        {"replicas": 3, "template": _template("applied"), "updateStrategy": own},
+    ]
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("strategy", ["OnDelete", "RollingUpdate"])
+def test_restart_where_the_inventory_wants_another_form_is_refused(
+    api: FakeKubernetes, strategy: str, check: bool
+) -> None:
+    cluster = Cluster(api, strategy=strategy, form="new")
+    (api.get("StatefulSet", "demo-galera") or {})["spec"]["template"] = _template("applied")
+    with pytest.raises(GaleraError, match=r"^The inventory wants another form .*run the site playbook first\. Nothing"):
+        _run(api, check=check, restart=True, documents=_with("changed since"))
+    assert (cluster.stopped, api.writes(), _strategy(api)) == ([], [], strategy)
+    assert _run(api, restart=True, documents=_with("applied"))["changed"]

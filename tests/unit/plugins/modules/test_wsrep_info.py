@@ -22,6 +22,18 @@ def _fill(api: FakeKubernetes) -> None:
     """A cluster as it was seen on a real Kubernetes."""
     for manifest in (*_load("pods_healthy"), *_load("statefulsets_healthy")):
         api.add(manifest)
+    api.add(
+        {
+            "kind": "Deployment",
+            "metadata": {
+                "name": "lead-galera-haproxy",
+                "namespace": "lead",
+                "labels": {"app.kubernetes.io/instance": "lead"},
+            },
+            "spec": {"replicas": 2},
+            "status": {"updatedReplicas": 2},
+        }
+    )
     for agent in _load("agents_healthy"):
         api.agents[agent["pod"]] = agent
 
@@ -56,13 +68,13 @@ def test_healthy_cluster(api: FakeKubernetes) -> None:
         "haproxy_ready": 2,
         "writer": "lead-galera-0",
     }
-    assert result["requests"] == len(api.requests) == 6
+    assert result["requests"] == len(api.requests) == 7
 
 
 @pytest.mark.parametrize("wait_for", ["healthy", "serving"])
 def test_wait_for_what_is_there_costs_no_more(api: FakeKubernetes, wait_for: str) -> None:
     _fill(api)
-    assert _run(api, wait=True, wait_for=wait_for, size=3)["requests"] == 6
+    assert _run(api, wait=True, wait_for=wait_for, size=3)["requests"] == 7
 
 
 def test_wait_until_the_last_node_is_synced(api: FakeKubernetes) -> None:
@@ -110,7 +122,7 @@ def test_no_cluster_is_not_waited_for(api: FakeKubernetes) -> None:
         GaleraError, match=r"^There is no cluster lead in the namespace lead: the site playbook makes it\.$"
     ):
         _run(api, wait=True, wait_timeout=600, size=3)
-    assert len(api.requests) == 3
+    assert len(api.requests) == 4
 
 
 def test_check_mode_does_not_wait(api: FakeKubernetes) -> None:
