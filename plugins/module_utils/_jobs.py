@@ -95,6 +95,27 @@ def unsaid(said: t.Sequence[str], log: t.Sequence[str]) -> t.Sequence[str]:
     return log[len(log) - log[::-1].index(said[-1]) :]
 
 
+def users_of(client: Client, claim: str, namespace: str) -> list[str]:
+    """The pods that use a claim, "pod x" each; they keep it from being deleted. Raises GaleraError."""
+    return [f"pod {pod['metadata']['name']}" for pod in _pods_of_claim(client, claim, namespace)]
+
+
+def jobs_of(client: Client, claim: str, namespace: str) -> list[Manifest]:
+    """The Jobs whose pods use a claim. Raises GaleraError."""
+    labels = [pod["metadata"].get("labels") or {} for pod in _pods_of_claim(client, claim, namespace)]
+    names = sorted({each[_JOB_LABEL] for each in labels if _JOB_LABEL in each})
+    return [job for name in names if (job := client.get(_JOB, name, namespace)) is not None]
+
+
+def _pods_of_claim(client: Client, claim: str, namespace: str) -> list[Manifest]:
+    return [
+        pod
+        for pod in client.list_all(_POD, namespace)
+        for volume in (pod.get("spec") or {}).get("volumes") or []
+        if (volume.get("persistentVolumeClaim") or {}).get("claimName") == claim
+    ]
+
+
 class Runner:
     """Runs one Job. timeout: seconds to wait for its end; say: gets each line of its log, while it runs."""
 
@@ -115,10 +136,18 @@ class Runner:
         """What run would do, see next_step."""
         return next_step(self._live(), self._document.manifest, again)
 
+    def clear(self, again: bool) -> None:
+        """Remove a Job that run would replace, with its pods: they keep the claims that the new one needs.
+
+        Raises GaleraError.
+        """
+        if self.step(again) == "replace":
+            self._remove(self._clock() + _REMOVE_SECONDS)
+
     def run(self, again: bool = False, remove: bool = False) -> Ended:
         """Start it if needed and wait for its end. Raises GaleraError where it fails, is busy or takes too long.
 
-        remove: do not leave a Job that has ended well; its pod would keep the claims that it used from being deleted.
+        remove: do not leave a Job that has ended; its pod would keep the claims that it used from being deleted.
         """
         end = self._clock() + self._timeout
         step = self.step(again)
@@ -147,6 +176,8 @@ class Runner:
                 return ended
             if state.state == FAILED:
                 said = shorten(" ".join(log[-8:]), 1200)
+                if remove:
+                    self._remove(max(end, self._clock() + _REMOVE_SECONDS))
                 raise GaleraError(f"{self._document} failed ({state.why}). Its last words: {said or 'none'}")
             if self._clock() >= end:
                 raise GaleraError(

@@ -16,6 +16,7 @@ description:
     last words), or has not ended in time.
   - A Job that is there already and does the same is not run again, but waited for; so the module may be killed at any
     moment and run again. One that failed or does something else is replaced, unless it runs.
+  - Removes the Job that is replaced before it applies anything, and waits until a claim that is being deleted is gone.
   - The Job refuses a volume that is not empty, a backup that is damaged, incomplete, newer than its MariaDB or
     encrypted for another key, and a point in time that is not archived, before it writes anything.
   - Also runs a trial restore, with O(again=true).
@@ -54,8 +55,8 @@ options:
     default: false
   remove:
     description:
-      - Whether a Job that has ended well is removed. Its pod would keep the claims that it used from being deleted, and
-        so the seed from being decommissioned. One that failed stays for whoever reads its log.
+      - Whether a Job that has ended is removed, well or not. Its pod would keep the claims that it used from being
+        deleted, and so the seed from being decommissioned. The last words of one that failed are in the message.
     type: bool
     default: false
   wait_timeout:
@@ -93,16 +94,23 @@ log:
   sample: ["2026-11-21T13:40:00Z unpacks 20261121T132300Z-full: 412.5 MiB of volume /backups"]
 """
 
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _converge
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target, teller
-from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
-from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError, and_list
+from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner, users_of
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import read_document
 
+if t.TYPE_CHECKING:
+    from ansible_collections.stateful.galera.plugins.module_utils._kinds import Document
+
+# The claim of a pod that stops is gone within its grace time
+_CLAIM_SECONDS = 120.0
+_LOOK_SECONDS = 0.5
 RESTORE_SPEC: dict[str, t.Any] = {
     "documents": {"type": "list", "elements": "str", "required": True},
     "again": {"type": "bool", "default": False},
@@ -125,11 +133,29 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         said = {"nothing": f"{job} has ended well already.", "wait": f"Would wait for {job}, which runs."}
         log = runner.log() if step == "nothing" else ()
         return {"changed": step != "nothing", "message": said.get(step, f"Would run {job}."), "log": list(log)}
+    if step in ("create", "replace"):
+        runner.clear(params["again"])
+        _await_claims(client, needed, min(params["wait_timeout"], _CLAIM_SECONDS))
     if step != "nothing":
         _converge.rehearse(client, needed, {})
         _converge.converge(client, needed, {})
     ended = runner.run(params["again"], params["remove"])
     return {"changed": ended.ran, "message": ended.log[-1] if ended.log else "", "log": list(ended.log)}
+
+
+def _await_claims(client: Client, needed: t.Sequence[Document], timeout: float) -> None:
+    """Wait until no claim is left that is being deleted: it would go together with its last pod. Raises GaleraError."""
+    end = time.monotonic() + timeout
+    for claim in (each for each in needed if each.kind.kind == "PersistentVolumeClaim"):
+        while (client.get(claim.kind, claim.name, claim.namespace) or {}).get("metadata", {}).get("deletionTimestamp"):
+            if time.monotonic() >= end:
+                holders = users_of(client, claim.name, claim.namespace)
+                raise GaleraError(
+                    f"Waited {timeout:g} s for the end of {claim}, which is being deleted and is kept by "
+                    f"{and_list(holders) or 'no pod of this namespace'}: delete what keeps it, and run again. "
+                    "Nothing was restored."
+                )
+            time.sleep(_LOOK_SECONDS)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ description:
   - With O(state=present), makes the seed only when there is evidence that the cluster has never been bootstrapped.
   - With O(state=absent), waits until all nodes are Synced in one Primary component, removes the seed, waits until the
     nodes go on without it, and removes its claim. Fails without removing anything when the nodes do not get so far.
+  - Removes with the claim a Job that has ended and whose pod would keep it, as that of a restore. Fails while one runs.
   - Takes the Lease C(<name>-galera-site) before it changes something, unless the play holds it already, and fails with
     the name of the holder when another run has it.
   - May be killed at any moment and run again.
@@ -122,9 +123,9 @@ requests:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.stateful.galera.plugins.module_utils import _converge, _seed
+from ansible_collections.stateful.galera.plugins.module_utils import _converge, _jobs, _seed
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import WAIT_SPEC, argument_spec, run, target
-from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError, and_list
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, Document, read_document
 from ansible_collections.stateful.galera.plugins.module_utils._site_lease import SiteLease
@@ -175,7 +176,7 @@ def remove(module: AnsibleModule, client: Client, waiter: Waiter, lease: SiteLea
     """Decommission the seed, step by step, each after a fresh look. Raises GaleraError."""
     did: list[str] = []
     while True:
-        sight = waiter.look() if module.check_mode else _await_step(waiter, module.params["name"], did)
+        sight = waiter.look() if module.check_mode else _await_step(client, waiter, module.params["name"], did)
         decision = _seed.to_remove(sight)
         if decision.action == "nothing":
             return did, decision.reason, sight
@@ -190,10 +191,16 @@ def remove(module: AnsibleModule, client: Client, waiter: Waiter, lease: SiteLea
         did.append(step(client, sight, decision))
 
 
-def _await_step(waiter: Waiter, name: str, did: list[str]) -> Sight:
+def _await_step(client: Client, waiter: Waiter, name: str, did: list[str]) -> Sight:
     """Wait until there is a step to take. Raises GaleraError, which says what had been done."""
+
+    def lacks(sight: Sight) -> str:
+        if _seed.to_remove(sight).action == "wait_gone" and sight.seed_claim is not None and sight.seed_claim_leaving:
+            _free(client, sight.seed_claim)
+        return _lacks(_seed.to_remove)(sight)
+
     try:
-        return waiter.until(_lacks(_seed.to_remove), f"the cluster {name} to do without its seed")
+        return waiter.until(lacks, f"the cluster {name} to do without its seed")
     except GaleraError as error:
         raise GaleraError(f"{error} {' '.join(did) or 'Nothing was removed.'}") from error
 
@@ -207,9 +214,26 @@ def step(client: Client, sight: Sight, decision: _seed.Decision) -> str:
     }[decision.action]
     if manifest is None:
         raise GaleraError(f"The {what} of the seed was gone when it was to be removed: run again.")
-    kept = _volume_note(client, manifest) if decision.action == "remove_claim" else ""
+    kept = ""
+    if decision.action == "remove_claim":
+        _free(client, manifest)
+        kept = _volume_note(client, manifest)
     client.delete(kind, manifest)
     return f"Removed the {what} {manifest['metadata']['name']}: {decision.reason}{kept}"
+
+
+def _free(client: Client, claim: dict[str, t.Any]) -> None:
+    """Remove the ended Jobs whose pods would keep a claim, as that of a restore. Raises GaleraError where one runs."""
+    metadata = claim["metadata"]
+    jobs = _jobs.jobs_of(client, metadata["name"], metadata["namespace"])
+    running = [job["metadata"]["name"] for job in jobs if _jobs.state_of(job).state == _jobs.RUNNING]
+    if running:
+        raise GaleraError(
+            f"The claim {metadata['name']} is used by the Job {and_list(running)}, which runs: wait for its end (the "
+            "playbook restore does, and goes on), or delete it. The claim was not removed."
+        )
+    for job in jobs:
+        client.delete(KINDS["Job"], job)
 
 
 def _volume_note(client: Client, claim: dict[str, t.Any]) -> str:

@@ -116,7 +116,7 @@ def report(work: Callable[[], str]) -> int:
     """Do the work on a volume and say what was done; returns the exit code, 2 where trying again changes nothing."""
     try:
         log(work())
-    except (purge.InUseError, aside.NoRoomError) as error:
+    except (purge.InUseError, aside.NoRoomError, aside.TwiceError) as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -23,14 +23,24 @@ class NoRoomError(Exception):
     """The volume cannot hold the old and the new data."""
 
 
+class TwiceError(Exception):
+    """This restore has set data aside already, and others have come in their place."""
+
+
 def set_aside(volume: Path, identity: str, *, check: bool) -> str:
     """Move the data directory aside; returns the sentence that says what was done.
 
     check: only look whether it could be done, also while a server uses the data. As much room must be free as the old
-    data take: the new ones are taken to be as large. Raises InUseError or NoRoomError before anything is changed, and
-    OSError.
+    data take: the new ones are taken to be as large. Raises InUseError, NoRoomError or TwiceError before anything is
+    changed, and OSError.
     """
     data, kept = volume / "data", volume / f"{BEFORE}{identity}"
+    if kept.exists() and data.exists():
+        # Which of them the cluster is to go back to is not known, and the present ones must not pass for restored ones
+        raise TwiceError(
+            f"the volume holds {kept.name}, which this restore has set aside, and data that came after it: to set "
+            "those aside as well, restore with another galera_restore_id; nothing was changed on this volume"
+        )
     if kept.exists():
         return f"the data were set aside already, as {kept.name}"
     if not data.exists():

@@ -31,6 +31,8 @@ from .sources import Directories, Source, beside
 
 MARKER = "galera_restored.json"
 _WORK = "galera-restore-"
+# Galera writes them when a server starts; a restore removes those of its own steps
+_STARTED = ("grastate.dat", "gvwstate.dat", "galera.cache")
 _OURS = ("root", "mysql", "xtrabackup", "mariadb.sys")
 
 
@@ -39,7 +41,8 @@ class Plan:
     """What is wanted and where things are.
 
     target_point: where to stop after the last backup, None at its end. fallback: an older backup may stand for one that
-    is missing or damaged. settings: of the backups' targets; without that file the store is a mounted volume.
+    is missing or damaged. identity: of this restore, the same when it is run again; empty by hand. settings: of the
+    backups' targets; without that file the store is a mounted volume.
     """
 
     backup: str = chain.LATEST
@@ -54,6 +57,7 @@ class Plan:
     secrets: Path = Path("/etc/galera/secret")
     database: str = ""
     user: str = ""
+    identity: str = ""
 
     @property
     def data(self) -> Path:
@@ -94,6 +98,7 @@ def plan_of(env: Mapping[str, str]) -> Plan:
         fallback=fallback == "true",
         database=env.get("GALERA_MYSQL_DATABASE", ""),
         user=env.get("GALERA_MYSQL_USER", ""),
+        identity=env.get("RESTORE_IDENTITY", ""),
     )
 
 
@@ -138,11 +143,14 @@ def _restore(
     version: str,
     tools: Callable[[Path, Callable[[str], None]], offline.Tools],
 ) -> str:
-    if (done := _finished(plan, source)) is not None:
+    if (done := _finished(plan, source, log)) is not None:
         return done
     source.check(version)
     statements = account_sql(plan)
     _clean(plan)
+    if (plan.data / MARKER).exists():
+        plan.data.rename(plan.fresh)
+        _remove_unfinished(plan)
     _require_space(plan, source)
     log(f"restores {_titles(source)}: backed up until {source.until}")
     work = Path(tempfile.mkdtemp(prefix=_WORK, dir=plan.temp))
@@ -230,8 +238,11 @@ def _build(
     return uuid
 
 
-def _finished(plan: Plan, source: Source) -> str | None:
-    """The sentence to end with where this very restore is in place; Refused where anything else is."""
+def _finished(plan: Plan, source: Source, log: Callable[[str], None]) -> str | None:
+    """The sentence to end with where this very restore is in place; None where there is room for it, else Refused.
+
+    What another restore of the playbook has left, and no server was started from, is no hindrance: it may be removed.
+    """
     try:
         names = sorted(os.listdir(plan.data))
     except FileNotFoundError:
@@ -242,19 +253,30 @@ def _finished(plan: Plan, source: Source) -> str | None:
         marker = json.loads((plan.data / MARKER).read_text(encoding="utf-8"))
         same = marker["backups"] == source.identity
         there = " + ".join(str(name) for name, _ in marker["backups"])
+        theirs = str(marker.get("restore") or "")
     except (OSError, ValueError, KeyError, TypeError):
         raise Refused(f"{plan.data} is not empty, it holds {_some(names)}; nothing was changed") from None
+    done = f"was restored already, at {marker.get('time')}, as the new cluster {marker.get('cluster')}"
     if same:
-        at, uuid = marker.get("time"), marker.get("cluster")
-        return f"{_titles(source)} was restored already, at {at}, as the new cluster {uuid}; nothing was changed"
+        return f"{_titles(source)} {done}; nothing was changed"
+    if plan.identity and theirs == plan.identity:
+        # The newest of then: what was archived while the run was away would make it another restore each time
+        now = f"{_titles(source)}, which is the choice of now, is not it"
+        return f"{there} {done}, by this restore; {now}; nothing was changed"
+    started = any((plan.data / name).exists() for name in _STARTED)
+    if plan.identity and theirs and not started and datadir.locked_file(plan.data) is None:
+        log(f"replaces the restored {there}, which another restore left and no server was started from")
+        return None
     raise Refused(
-        f"{plan.data} is not empty, it holds the restored {there}, not {_titles(source)}; nothing was changed"
+        f"{plan.data} is not empty, it holds the restored {there}, not {_titles(source)}; run the restore again "
+        "with the variables that it was begun with, or delete the claim of this volume (of the seed, "
+        "<name>-galera-seed-volume-claim) to restore anew; nothing was changed"
     )
 
 
 def _write_marker(plan: Plan, source: Source, uuid: str) -> None:
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    marker = {"backups": source.identity, "cluster": uuid, "time": now}
+    marker = {"backups": source.identity, "cluster": uuid, "time": now, "restore": plan.identity}
     (plan.fresh / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
 
 

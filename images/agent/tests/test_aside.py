@@ -24,9 +24,20 @@ def names(volume: Path) -> list[str]:
 def test_data_are_moved_once(volume: Path) -> None:
     assert aside.set_aside(volume, "one", check=False) == "set 1 MiB aside as data.before-one"
     assert names(volume) == ["data.before-one"]
-    (volume / "data").mkdir()
     assert "already" in aside.set_aside(volume, "one", check=False)
+    assert names(volume) == ["data.before-one"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_data_that_came_after_those_that_were_set_aside_do_not_pass_for_restored_ones(
+    volume: Path, check: bool
+) -> None:
+    aside.set_aside(volume, "one", check=False)
+    (volume / "data").mkdir()
+    with pytest.raises(aside.TwiceError, match=r"data\.before-one.*another galera_restore_id; nothing was changed"):
+        aside.set_aside(volume, "one", check=check)
     assert names(volume) == ["data", "data.before-one"]
+    assert aside.set_aside(volume, "two", check=check)
 
 
 def test_check_changes_nothing(volume: Path) -> None:

@@ -358,7 +358,7 @@ def test_a_restore_and_the_same_again(plan: restore.Plan) -> None:
 def test_another_restore_into_it_is_refused(plan: restore.Plan) -> None:
     go(plan)
     other = restore.Plan(**{**vars(plan), "increment": "inc1"})
-    with pytest.raises(Refused, match=r"it holds the restored full \+ inc1 \+ inc2, not full \+ inc1; nothing was"):
+    with pytest.raises(Refused, match=r"it holds the restored full \+ inc1 \+ inc2, not full \+ inc1; run the"):
         go(other)
     # Of the same name, but not the same backup.
     marker = json.loads((plan.data / restore.MARKER).read_text())
@@ -366,6 +366,40 @@ def test_another_restore_into_it_is_refused(plan: restore.Plan) -> None:
     (plan.data / restore.MARKER).write_text(json.dumps(marker))
     with pytest.raises(Refused, match="it holds the restored"):
         go(plan)
+
+
+def test_a_restore_that_is_run_again_keeps_what_it_has_restored_though_the_newest_is_another_now(
+    plan: restore.Plan,
+) -> None:
+    go(restore.Plan(**{**vars(plan), "increment": "inc1", "identity": "one"}))
+    said = go(restore.Plan(**{**vars(plan), "identity": "one"}))
+    assert said.startswith("full + inc1 was restored already, at 20")
+    assert f"as the new cluster {B}, by this restore; full + inc1 + inc2, which is the choice of now" in said
+    assert (plan.data / "applied").read_text() == "full inc1 "
+
+
+@pytest.mark.parametrize(
+    ("theirs", "file", "fits"), [("one", "", True), ("one", "grastate.dat", False), ("", "", False)]
+)
+def test_what_another_restore_left_is_replaced_unless_a_server_was_started_from_it(
+    plan: restore.Plan, theirs: str, file: str, fits: bool
+) -> None:
+    go(restore.Plan(**{**vars(plan), "increment": "inc1", "identity": theirs}))
+    if file:
+        (plan.data / file).touch()
+    other, log = restore.Plan(**{**vars(plan), "identity": "two"}), []
+    if fits:
+        (plan.fresh / "torso").mkdir(parents=True)
+        with pytest.raises(Refused, match="this image has"):
+            go(other, version=VERSION.replace("11.8", "10.6"))
+        assert (plan.data / "applied").exists()
+        assert "restored full + inc1 + inc2 into" in go(other, log.append)
+        assert "replaces the restored full + inc1, which another restore left and no server was started from" in log
+        assert (plan.data / "applied").read_text() == "full inc1 inc2 "
+        return
+    with pytest.raises(Refused, match=r"with the variables that it was begun with, or delete the claim .* nothing was"):
+        go(other)
+    assert (plan.data / "applied").read_text() == "full inc1 "
 
 
 @pytest.mark.parametrize("marker", [None, "", "{}", '{"backups": 1}', "[]"])

@@ -161,6 +161,22 @@ def test_one_that_ended_well_is_removed_where_that_is_wanted(api: FakeKubernetes
     assert [method for method, _ in api.writes()] == ["PATCH", "DELETE"]
 
 
+def test_one_that_failed_is_removed_too_and_its_words_stay_in_the_message(api: FakeKubernetes) -> None:
+    ends(api, FAILED)
+    with pytest.raises(GaleraError, match="first line last line"):
+        runner(api).run(remove=True)
+    assert [method for method, _ in api.writes()] == ["PATCH", "DELETE"]
+
+
+def test_only_one_that_would_be_replaced_is_cleared(api: FakeKubernetes) -> None:
+    api.add(live({}))
+    runner(api).clear(again=True)
+    assert api.writes() == []
+    api.add(live(FAILED))
+    runner(api).clear(again=True)
+    assert [method for method, _ in api.writes()] == ["DELETE"]
+
+
 def test_a_failure_has_its_reason_and_its_last_words(api: FakeKubernetes) -> None:
     ends(api, FAILED)
     with pytest.raises(GaleraError, match=r"restore failed \(PodFailurePolicy: exit code 2\)\..*first line last line"):

@@ -138,6 +138,33 @@ def test_decommission_tells_of_a_volume_that_stays(api: FakeKubernetes) -> None:
     assert did.endswith(" Its volume pv-seed stays, with the data on it, because its reclaim policy is Retain.")
 
 
+@pytest.mark.parametrize("leaving", [False, True])
+def test_an_ended_job_does_not_keep_the_claim_and_a_running_one_does(api: FakeKubernetes, leaving: bool) -> None:
+    _nodes(api, size=3)
+    _record(api)
+    seed_claim = api.add(claim("demo-galera-seed-volume-claim"))
+    if leaving:
+        seed_claim["metadata"]["deletionTimestamp"] = "2026-11-21T07:00:00Z"
+    job = api.add({"kind": "Job", "metadata": {"name": "restore", "namespace": "db"}, "status": {}})
+    volumes = [{"persistentVolumeClaim": {"claimName": "demo-galera-seed-volume-claim"}}]
+    labels = {"batch.kubernetes.io/job-name": "restore"}
+    of_job = {"name": "restore-x", "namespace": "db", "labels": labels}
+    api.add({"kind": "Pod", "metadata": of_job, "spec": {"volumes": volumes}})
+    with pytest.raises(GaleraError, match=r"is used by the Job restore, which runs: .* The claim was not removed\."):
+        _run(api, "absent")
+    assert api.writes() == []
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
+
+    def goes_on(method: str, path: str) -> None:
+        if leaving and api.get("Job", "restore") is None:
+            api.objects.pop(("PersistentVolumeClaim", "db", "demo-galera-seed-volume-claim"), None)
+
+    api.before = goes_on
+    _run(api, "absent")
+    assert api.get("Job", "restore") is None
+    assert api.get("PersistentVolumeClaim", "demo-galera-seed-volume-claim") is None
+
+
 class Killed(BaseException):
     """The process is gone."""
 

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module restore against an API server in memory: what becomes of a former Job and of its claim."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.stateful.galera.plugins.module_utils import _jobs
+from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.modules import restore
+from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
+from unit.plugins.modules.conftest import FakeModule
+
+CLAIM: dict[str, Any] = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "seed"}, "spec": {}}
+JOB: dict[str, Any] = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": {"image": "new"}}
+POD = {
+    "kind": "Pod",
+    "metadata": {"name": "job-x", "namespace": "db", "labels": {"batch.kubernetes.io/job-name": "job"}},
+    "spec": {"volumes": [{"name": "target", "persistentVolumeClaim": {"claimName": "seed"}}]},
+}
+
+
+def _former(api: FakeKubernetes) -> None:
+    """A Job that failed, whose pod keeps a claim that is being deleted."""
+    status = {"conditions": [{"type": "Failed", "status": "True"}]}
+    former = {"kind": "Job", "metadata": {"name": "job", "namespace": "db"}, "spec": {"image": "old"}, "status": status}
+    api.add(former)
+    api.add(POD)
+    api.add({**CLAIM, "metadata": {"name": "seed", "namespace": "db", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+
+
+def _run(api: FakeKubernetes, timeout: int = 5) -> dict[str, Any]:
+    params = {"name": "demo", "namespace": "db", "documents": [json.dumps(CLAIM), json.dumps(JOB)]}
+    options = {"again": True, "remove": True, "wait_timeout": timeout}
+    return restore.work(FakeModule({**api.auth, **params, **options}))
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (_jobs, restore):
+        monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+
+
+def test_a_claim_that_is_being_deleted_goes_with_the_former_job_before_a_new_one_is_made(api: FakeKubernetes) -> None:
+    _former(api)
+    looks = {"count": 0}
+
+    def goes_on(method: str, path: str) -> None:
+        job, claim = api.get("Job", "job"), api.get("PersistentVolumeClaim", "seed")
+        if job is None:
+            api.objects.pop(("Pod", "db", "job-x"), None)
+            looks["count"] += 1
+            if looks["count"] == 4 and claim is not None:
+                del api.objects["PersistentVolumeClaim", "db", "seed"]
+        elif job["spec"]["image"] == "new":
+            job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+    api.before = goes_on
+    assert _run(api)["changed"]
+    assert [(method, path.rpartition("/")[2]) for method, path in api.writes()] == [
+        ("DELETE", "job"),
+        ("PATCH", "seed"),
+        ("PATCH", "job"),
+        ("DELETE", "job"),
+    ]
+    claim = api.get("PersistentVolumeClaim", "seed")
+    assert claim is not None
+    assert "deletionTimestamp" not in claim["metadata"]
+
+
+def test_a_claim_that_does_not_go_says_which_pod_keeps_it(api: FakeKubernetes) -> None:
+    _former(api)
+    with pytest.raises(GaleraError, match=r"Waited 0 s for the end of .*seed, .* kept by pod job-x: .*was restored"):
+        _run(api, 0)
+    assert [method for method, _ in api.writes()] == ["DELETE"]

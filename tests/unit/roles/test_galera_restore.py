@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role that restores makes of what it finds; tests/e2e/test_backup.py has it with a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rendering import INVENTORIES, ROOT, collection_environment
+
+ROLE = ROOT / "roles" / "galera_restore"
+OLD, NEW = "5ff0b4a2-0000-11f1-93a7-c7172da62f24", "b92a5059-e57e-11f1-93a7-c7172da62f24"
+
+
+def found(uuid: str = "", recorded: dict[str, Any] | None = None, claims: int = 1, seed: bool = False) -> Any:
+    """What see.yml registers. recorded: the annotation of the last restore."""
+    state: dict[str, Any] = {"metadata": {"name": "demo-galera-state", "annotations": {}}}
+    if recorded is not None:
+        state["metadata"]["annotations"]["stateful.galera/restore"] = json.dumps(recorded)
+    state["data"] = {"cluster": json.dumps({"uuid": uuid})} if uuid else None
+    sets = [{"metadata": {"name": "demo-galera-seed"}}] if seed else []
+    volumes = [{"metadata": {"name": f"data-demo-galera-{ordinal}"}} for ordinal in range(claims)]
+    return {"results": [{"resources": one} for one in ([state], volumes, sets)]}
+
+
+Find = tuple[Any, dict[str, str]]
+
+
+@pytest.fixture
+def see(tmp_path: Path) -> Any:
+    """Gives what the role's variables say of what was found, for each of some (found, variables of the inventory)."""
+    (volumes,) = yaml.safe_load((ROLE / "tasks" / "volumes.yml").read_text())
+    seen = {word: f"{{{{ __galera_restore_{word} }}}}" for word in ("step", "identity", "key", "before")}
+    given = {**volumes.get("vars", {}), "__seen": {**seen, "volumes": volumes["loop"]}}
+    given |= {"__galera_restore_job": "aside_job", "__galera_collection_dir": str(ROOT)}
+
+    def run(*finds: Find) -> list[dict[str, Any]]:
+        tasks: list[dict[str, Any]] = [
+            {"ansible.builtin.import_role": {"name": "stateful.galera.galera", "rolespec_validate": False}},
+            {"ansible.builtin.include_vars": str(ROLE / "vars" / "main.yml")},
+        ]
+        for number, (find, more) in enumerate(finds):
+            copy = {"dest": str(tmp_path / f"{number}"), "content": "{{ __seen | to_json }}", "mode": "0600"}
+            tasks.append({"ansible.builtin.copy": copy, "vars": {**given, "__galera_restore_found": find, **more}})
+        play = {"hosts": "template_target", "connection": "local", "gather_facts": False, "tasks": tasks}
+        play["vars"] = {"ansible_python_interpreter": sys.executable}
+        (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(INVENTORIES["local"])]
+        command += [str(tmp_path / "play.yml"), "-e", "galera_cluster_backup_s3_bucket=backups"]
+        environment = {**os.environ, **collection_environment()}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [json.loads((tmp_path / f"{number}").read_text()) for number in range(len(finds))]
+
+    return run
+
+
+def test_a_restore_that_is_made_again_later_is_another_one(see: Any) -> None:
+    """A, then B, then A once more, then A after it was undone: each sets its own generation aside."""
+    first, older = see((found(OLD), {}), (found(OLD), {"galera_restore_backup": "other"}))
+    assert first["step"] == "in_place"
+    recorded = {"id": first["identity"], "key": first["key"], "said": "", "before": {"cluster": "old"}}
+    later = {"id": "123", "key": older["key"], "said": "", "before": {}}
+    gone_on, done, other, again, undone, same = see(
+        (found(recorded=recorded), {}),
+        (found(NEW, recorded), {}),
+        (found(NEW, recorded), {"galera_restore_backup": "other"}),
+        (found(OLD, later), {}),
+        (found(OLD, {"undone": first["identity"], "said": ""}), {}),
+        (found(OLD), {}),
+    )
+    # the record is written: a run that was killed goes on as the same restore, and knows what it has replaced
+    assert (gone_on["step"], gone_on["identity"], gone_on["before"]) == ("new", first["identity"], recorded["before"])
+    assert (done["step"], same["identity"]) == ("nothing", first["identity"])
+    assert {other["step"], again["step"], undone["step"]} == {"in_place"}
+    assert len({each["identity"] for each in (first, older, other, again, undone)}) == 5
+
+
+def test_a_restore_that_an_older_release_recorded_is_known_again(see: Any) -> None:
+    (first,) = see((found(OLD), {}))
+    (seen,) = see((found(NEW, {"id": first["key"], "said": "", "before": {}}), {}))
+    assert (seen["step"], seen["identity"]) == ("nothing", first["key"])
+
+
+def test_all_volumes_of_nodes_are_worked_on_also_those_beyond_the_size(see: Any) -> None:
+    seen, none = see((found(OLD, claims=5), {}), (found(claims=0), {}))
+    jobs = [yaml.safe_load(text) for text in seen["volumes"]]
+    assert [job["metadata"]["name"] for job in jobs] == [f"aside-data-demo-galera-{ordinal}" for ordinal in range(5)]
+    assert jobs[0]["spec"]["template"]["spec"]["containers"][0]["args"] == ["aside", "/volume", seen["identity"]]
+    assert none["volumes"] == []
