@@ -14,10 +14,11 @@ import pytest
 from backup_samples import OTHER_UUID, UUID, at, catalog, full, put_segment, settings_json
 from binlog_samples import ENCRYPTION, GTID, XID, binlog, event, gtid, query, transaction, write
 from galera_agent.backup import binlog as archiver
-from galera_agent.backup import binlog_events, programs, segment
+from galera_agent.backup import binlog_events, expiry, programs, segment
 from galera_agent.backup import settings as backup_settings
-from galera_agent.backup.binlog import ArchiveError, Expired, Node, Outcome
+from galera_agent.backup.binlog import ArchiveError, Node, Outcome
 from galera_agent.backup.binlog_events import BinlogError, Groups, Gtid, Run, parse_gtid, read_start, runs, sequence_of
+from galera_agent.backup.expiry import Expired
 from galera_agent.backup.pipe import Limit, Stage
 from galera_agent.backup.segment import GapError, Segment, SegmentError, Span, chosen, covered
 from galera_agent.backup.volume_store import VolumeStore
@@ -529,9 +530,9 @@ def test_segments_go_when_the_oldest_backup_holds_all_of_them(store: VolumeStore
     newer = full(at("2026-11-22 01:00"), gtid="0-1-95,1-1-30")
     documents = [put_segment(store, oldest, first, first + 9, NOW) for first in (1, 11, 21, 31)]
     other = put_segment(store, replace(oldest, uuid=OTHER_UUID), 1, 10, NOW)
-    assert archiver.expire(store, replace(catalog([]), owner=None)) == Expired()
+    assert expiry.expire(store, replace(catalog([]), owner=None)) == Expired()
     another = full(at("2026-11-23 01:00"), gtid="1-1-5", uuid=OTHER_UUID)
-    assert archiver.expire(store, catalog([oldest, newer, another])) == Expired(2)
+    assert expiry.expire(store, catalog([oldest, newer, another])) == Expired(2)
     left = {one.key for one in store.list("binlogs/")}
     assert left == {key for one in (*documents[2:], other) for key in (one.key, one.object.key)}
 
@@ -542,7 +543,7 @@ def test_a_segment_that_cannot_be_read_stays_is_told_and_holds_up_no_other(store
     documents = [put_segment(store, oldest, first, first + 9, NOW) for first in (1, 11, 21, 31)]
     for one in (documents[1], documents[3]):
         store.put(one.key, documents[0].to_json() if damage == b"another" else damage)
-    done = archiver.expire(store, catalog([oldest]))
+    done = expiry.expire(store, catalog([oldest]))
     assert (done.segments, [one.split(",")[0] for one in done.problems]) == (
         2,
         [f"{documents[1].key} cannot be used", f"{documents[3].key} cannot be used"],

@@ -200,7 +200,7 @@ def test_a_segment_that_ends_a_command_is_a_failure_in_words(
 
     monkeypatch.setattr(commands.binlog, "archive", ends)
     assert call(capsys, "archive")[0] == 1
-    monkeypatch.setattr(commands.binlog, "expire", ends)
+    monkeypatch.setattr(commands.expiry, "expire", ends)
     code, said = call(capsys, "tick")
     assert (code, said["state"], "expiry failed: first is missing" in said["message"]) == (0, "succeeded", True)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from backup_samples import OTHER_UUID, OWNER, UUID, at, catalog, full, put_backup, put_segment
-from galera_agent.backup import binlog, commands, fork
-from galera_agent.backup.binlog import Expired
+from galera_agent.backup import commands, expiry, fork, segment
+from galera_agent.backup.expiry import Expired
 from galera_agent.backup.fork import Fork
 from galera_agent.backup.settings import Retention
 from galera_agent.backup.store import LockedError
@@ -36,16 +36,16 @@ def uuids(store: VolumeStore) -> set[str]:
 
 
 def test_a_history_without_a_backup_goes_with_its_marker(store: VolumeStore) -> None:
-    (span, _) = binlog.segment.spans(store, OTHER_UUID)
+    (span, _) = segment.spans(store, OTHER_UUID)
     store.put(span.key, b"damaged")
-    assert binlog.expire(store, catalog([full(THEN, gtid="1-1-5")])) == Expired(2, histories=[OTHER_UUID])
+    assert expiry.expire(store, catalog([full(THEN, gtid="1-1-5")])) == Expired(2, histories=[OTHER_UUID])
     assert uuids(store) == {UUID}
     assert len(list(store.list("binlogs/"))) == 5
 
 
 def test_the_present_history_stays_without_a_backup(store: VolumeStore) -> None:
     before = len(list(store.list("binlogs/")))
-    assert binlog.expire(store, catalog([full(THEN, gtid="1-1-5", uuid=OTHER_UUID)])) == Expired()
+    assert expiry.expire(store, catalog([full(THEN, gtid="1-1-5", uuid=OTHER_UUID)])) == Expired()
     assert len(list(store.list("binlogs/"))) == before
 
 
@@ -53,13 +53,13 @@ def test_the_present_history_stays_without_a_backup(store: VolumeStore) -> None:
 def test_nothing_of_another_history_goes_while_something_is_in_doubt(store: VolumeStore, doubt: str) -> None:
     """Whose the store is, or of which history a backup is that cannot be read."""
     changes = {"owner": None} if doubt == "owner" else {"broken": ("20261119T010000Z-full",)}
-    assert binlog.expire(store, replace(catalog([]), **changes)) == Expired()
+    assert expiry.expire(store, replace(catalog([]), **changes)) == Expired()
     assert uuids(store) == {UUID, OTHER_UUID}
 
 
 def test_what_is_no_history_is_left_alone(store: VolumeStore) -> None:
     store.put(f"binlogs/of-others/20261120/{1:020d}-{9:020d}-pod-file.json", b"x")
-    assert binlog.expire(store, catalog([])).histories == [OTHER_UUID]
+    assert expiry.expire(store, catalog([])).histories == [OTHER_UUID]
     assert uuids(store) == {UUID, "of-others"}
 
 
@@ -80,7 +80,7 @@ def test_segments_that_are_locked_are_kept_and_told_once(
     found = replace(SETTINGS, retention=Retention(None, None, None))
     errors, _ = commands._let_expire(found, [store], OWNER)
     assert errors == {}
-    assert [one.first for one in (*binlog.segment.spans(store, UUID), *binlog.segment.spans(store, OTHER_UUID))] == [
+    assert [one.first for one in (*segment.spans(store, UUID), *segment.spans(store, OTHER_UUID))] == [
         1,
         1,
     ]

@@ -7,31 +7,28 @@ and any node continues where another one left off.
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from . import binlog_events, fork, segment
 from .binlog_events import transactions as _whole
-from .catalog import Catalog
 from .manifest import StoredObject
 from .pipe import Limit
 from .programs import pack
 from .segment import Segment, SegmentError, Tail, stem
 from .settings import Settings
-from .store import BINLOGS, LockedError, Store, StoreError
+from .store import Store, StoreError
 from .stream import send
 
 # So long a node that has just begun to lead may take to apply what the one before it has archived.
 _LAG_SECONDS = 10
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/")
 
 
 class ArchiveError(Exception):
@@ -233,81 +230,6 @@ def missing(tail: int | None, logs: Sequence[Log]) -> tuple[int, int] | None:
             return last + 1, log.first - 1
         last = log.last if last is None else max(last, log.last)
     return None
-
-
-@dataclass
-class Expired:
-    """What expire did. segments: how many went. problems: one sentence for each document that cannot be read.
-
-    kept: one sentence for each segment that the target does not let go. histories: uuids of which all went.
-    """
-
-    segments: int = 0
-    problems: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-    histories: list[str] = field(default_factory=list)
-
-
-def expire(store: Store, read: Catalog) -> Expired:
-    """Delete the segments that no backup needs: all they hold is in the oldest one, or their history has no backup.
-
-    A segment whose document cannot be read stays. Of the present history nothing goes without a backup, and of others
-    nothing while there are backups that cannot be read, which may be theirs. Raises StoreError.
-    """
-    done = Expired()
-    known = {one.manifest.uuid for one in read.backups}
-    for uuid in known:
-        _expire_held(store, uuid, [one.manifest.gtid for one in read.backups if one.manifest.uuid == uuid], done)
-    if read.owner is None or read.broken:
-        return done
-    for name in store.children(BINLOGS):
-        uuid = name.rstrip("/")
-        if _UUID.fullmatch(name) and uuid not in known | {read.owner.uuid}:
-            _expire_history(store, uuid, done)
-    return done
-
-
-def _expire_held(store: Store, uuid: str, gtids: Sequence[str], done: Expired) -> None:
-    """Delete what the oldest of a history's backups holds. gtids: of its backups."""
-    # By domain: the last sequence that the oldest backup holds
-    held: dict[int, int] = {}
-    for span in segment.spans(store, uuid):
-        if held and span.last > max(held.values()):
-            continue
-        try:
-            document = Segment.from_json(store.get(span.key))
-            if document.key != span.key:
-                raise SegmentError(f"it is the document of {document.key}")
-        except SegmentError as error:
-            done.problems.append(f"{span.key} cannot be used, so its segment stays: {error}")
-            continue
-        if document.domain not in held:
-            held[document.domain] = min(binlog_events.sequence_of(one, document.domain) for one in gtids)
-        if span.last <= held[document.domain]:
-            _delete(store, (span.key, document.object.key), done)
-
-
-def _expire_history(store: Store, uuid: str, done: Expired) -> None:
-    """Delete all segments of a history of which there is no backup any more, and what is known of its end."""
-    there = {entry.key for entry in store.list(f"{BINLOGS}{uuid}/")}
-    kept = len(done.kept)
-    for span in segment.spans(store, uuid):
-        stem_of = span.key.removesuffix(".json")
-        _delete(store, [one for one in (span.key, f"{stem_of}.zst", f"{stem_of}.zst.age") if one in there], done)
-    if len(done.kept) == kept:
-        store.delete(fork.key_of(uuid))
-        done.histories.append(uuid)
-
-
-def _delete(store: Store, keys: Iterable[str], done: Expired) -> None:
-    """Delete a segment, its document first, unless the target keeps it."""
-    try:
-        for key in keys:
-            store.delete(key)
-    except LockedError as error:
-        done.kept.append(str(error))
-    else:
-        done.segments += 1
 
 
 def _tail(store: Store, uuid: str) -> Tail | None:

@@ -26,7 +26,22 @@ from .. import settings as agent_settings
 from ..chain import Refused
 from ..offline import StepError, tool_version
 from ..settings import SettingsError
-from . import base, binlog, catalog, cleanup, fill, plan, retention, runner, server, settings, streams, summary, verify
+from . import (
+    base,
+    binlog,
+    catalog,
+    cleanup,
+    expiry,
+    fill,
+    plan,
+    retention,
+    runner,
+    server,
+    settings,
+    streams,
+    summary,
+    verify,
+)
 from .binlog_events import BinlogError
 from .catalog import Catalog, ChainError, Owner, OwnerError
 from .document import to_time
@@ -293,7 +308,7 @@ def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple
                 _say(f"nothing expires in {store.label}: {why}")
             outcome = cleanup.prune(store, owner, read, names)
             left.append(catalog.read(store, [read]) if outcome.removed else read)
-            gone = binlog.expire(store, left[-1])
+            gone = expiry.expire(store, left[-1])
             if gone.problems:
                 errors[store.label] = "; ".join(gone.problems[:_TOLD])
             if outcome.removed or gone.segments:

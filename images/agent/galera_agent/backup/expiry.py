@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end of archived segments: those that no backup needs any more are deleted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from . import binlog_events, fork, segment
+from .catalog import Catalog
+from .segment import Segment, SegmentError
+from .store import BINLOGS, LockedError, Store
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/")
+
+
+@dataclass
+class Expired:
+    """What expire did. segments: how many went. problems: one sentence for each document that cannot be read.
+
+    kept: one sentence for each segment that the target does not let go. histories: uuids of which all went.
+    """
+
+    segments: int = 0
+    problems: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    histories: list[str] = field(default_factory=list)
+
+
+def expire(store: Store, read: Catalog) -> Expired:
+    """Delete the segments that no backup needs: all they hold is in the oldest one, or their history has no backup.
+
+    A segment whose document cannot be read stays. Of the present history nothing goes without a backup, and of others
+    nothing while there are backups that cannot be read, which may be theirs. Raises StoreError.
+    """
+    done = Expired()
+    known = {one.manifest.uuid for one in read.backups}
+    for uuid in known:
+        _expire_held(store, uuid, [one.manifest.gtid for one in read.backups if one.manifest.uuid == uuid], done)
+    if read.owner is None or read.broken:
+        return done
+    for name in store.children(BINLOGS):
+        uuid = name.rstrip("/")
+        if _UUID.fullmatch(name) and uuid not in known | {read.owner.uuid}:
+            _expire_history(store, uuid, done)
+    return done
+
+
+def _expire_held(store: Store, uuid: str, gtids: Sequence[str], done: Expired) -> None:
+    """Delete what the oldest of a history's backups holds. gtids: of its backups."""
+    # By domain: the last sequence that the oldest backup holds
+    held: dict[int, int] = {}
+    for span in segment.spans(store, uuid):
+        if held and span.last > max(held.values()):
+            continue
+        try:
+            document = Segment.from_json(store.get(span.key))
+            if document.key != span.key:
+                raise SegmentError(f"it is the document of {document.key}")
+        except SegmentError as error:
+            done.problems.append(f"{span.key} cannot be used, so its segment stays: {error}")
+            continue
+        if document.domain not in held:
+            held[document.domain] = min(binlog_events.sequence_of(one, document.domain) for one in gtids)
+        if span.last <= held[document.domain]:
+            _delete(store, (span.key, document.object.key), done)
+
+
+def _expire_history(store: Store, uuid: str, done: Expired) -> None:
+    """Delete all segments of a history of which there is no backup any more, and what is known of its end."""
+    there = {entry.key for entry in store.list(f"{BINLOGS}{uuid}/")}
+    kept = len(done.kept)
+    for span in segment.spans(store, uuid):
+        stem_of = span.key.removesuffix(".json")
+        _delete(store, [one for one in (span.key, f"{stem_of}.zst", f"{stem_of}.zst.age") if one in there], done)
+    if len(done.kept) == kept:
+        store.delete(fork.key_of(uuid))
+        done.histories.append(uuid)
+
+
+def _delete(store: Store, keys: Iterable[str], done: Expired) -> None:
+    """Delete a segment, its document first, unless the target keeps it."""
+    try:
+        for key in keys:
+            store.delete(key)
+    except LockedError as error:
+        done.kept.append(str(error))
+    else:
+        done.segments += 1
