@@ -13,12 +13,12 @@ import typing as t
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._kinds import Manifest
 
-ROOT = "root-password"
+ROOT, _XTRABACKUP = "root-password", "xtrabackup-password"
 # key of the Secret -> variable of the inventory that gives it
 VARIABLES = {
     ROOT: "galera_mysql_root_password",
     "user-password": "galera_mysql_password",
-    "xtrabackup-password": "galera_xtrabackup_password",
+    _XTRABACKUP: "galera_xtrabackup_password",
 }
 BACKUP_KEYS = frozenset({"access-key-id", "secret-access-key", "age-identity"})
 
@@ -57,8 +57,10 @@ def plan(
     differing = [key for key in kept if live.get(key) and live[key] != wanted[key]]
     problems = [_differs(key, where) for key in differing] if lives else []
     missing = [key for key in keys if not live.get(key) and key not in wanted]
-    # nothing is generated for a cluster that lives: its database knows other passwords
-    problems += [_lost(key, where) for key in missing] if lives else []
+    # Nothing is generated for a cluster that lives: its database knows other passwords. But a Secret that has that of
+    # root and was never given one of xtrabackup belongs to a database without that account.
+    lost = [key for key in missing if key != _XTRABACKUP or not live.get(ROOT)]
+    problems += [_lost(key, where) for key in lost] if lives else []
     if problems:
         return Plan(None, problems=tuple(problems))
     fresh = {key: base64.b64encode(generate().encode()).decode() for key in missing}

@@ -139,6 +139,11 @@ def test_nothing_is_generated_for_a_cluster_that_lives(
     assert plan == _passwords.Plan(None, problems=problems)
 
 
+def test_an_account_that_the_database_never_had_gets_a_password() -> None:
+    plan = _plan(_secret(root="r"), {"root-password": "r"}, lives=True)
+    assert (plan.problems, plan.written, plan.generated) == ((), ("xtrabackup-password",), ("xtrabackup-password",))
+
+
 def test_nothing_is_needed_and_nothing_given() -> None:
     assert _plan(None, {}, lives=False, keys=[]) == _passwords.Plan(None)
 
