@@ -417,16 +417,27 @@ def test_passwords_are_made_once_and_never_shown(api: FakeKubernetes) -> None:
 def test_key_that_is_added_keeps_the_others(api: FakeKubernetes) -> None:
     _run(api)
     before = api.get("Secret", "demo-galera")
-    keys = ["root-password", "xtrabackup-password"]
-    assert "has no key xtrabackup-password" in _refused(api, password_keys=keys)
-    result = _run(api, password_keys=keys, passwords={"xtrabackup-password": "x"})
+    keys = ["root-password", "user-password"]
+    assert "has no key user-password" in _refused(api, password_keys=keys)
+    result = _run(api, password_keys=keys, passwords={"user-password": "x"})
     after = api.get("Secret", "demo-galera")
     assert before is not None
     assert after is not None
     assert after["data"]["root-password"] == before["data"]["root-password"]
-    assert after["data"]["xtrabackup-password"] == "eA=="
+    assert after["data"]["user-password"] == "eA=="
     assert result["generated"] == []
     assert "(hidden)" in result["diff"][0]["after"]
+
+
+def test_database_without_the_account_xtrabackup_gets_a_password_for_it(api: FakeKubernetes) -> None:
+    _run(api)
+    before = api.get("Secret", "demo-galera")
+    result = _run(api, password_keys=["root-password", "xtrabackup-password"])
+    after = api.get("Secret", "demo-galera")
+    assert before is not None
+    assert after is not None
+    assert result["generated"] == ["xtrabackup-password"]
+    assert after["data"] == {**before["data"], "xtrabackup-password": after["data"]["xtrabackup-password"]}
 
 
 def test_secret_that_was_made_by_hand_is_used(api: FakeKubernetes) -> None:
