@@ -152,6 +152,19 @@ def test_pod_that_is_being_deleted_has_no_trouble() -> None:
     assert _pods.find([pod], []) == []
 
 
+def test_machine_of_its_volume_is_taken() -> None:
+    """The words of Kubernetes 1.36 where a node whose volume was new ran on the machine of another one's volume."""
+    pod = copy.deepcopy(PODS["t-galera-2"])
+    (condition,) = (each for each in pod["status"]["conditions"] if each["type"] == "PodScheduled")
+    assert "delete its claim" not in _pods.find([pod], [], events=[])[0].text
+    condition["message"] = (
+        "0/5 nodes are available: 1 node(s) didn't match pod anti-affinity rules, 4 node(s) didn't match "
+        "PersistentVolume's node affinity. no new claims to deallocate"
+    )
+    (trouble,) = _pods.find([pod], [], events=[])
+    assert "If that one is empty, delete its claim and its pod" in trouble.text
+
+
 def test_no_place_while_another_pod_leaves() -> None:
     """The place that is missing may be the one that becomes free."""
     going = copy.deepcopy(PODS["t-galera-0"])
