@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:
 NEVER = math.inf
 CRASHES = 3
 _LONG_RUN_SECONDS = 60.0
-# the scheduler's words for a machine that cannot reach a volume, those before Kubernetes 1.34 first
+# the scheduler's words for a machine that cannot reach a volume: those of older releases, those of 1.36
 _ELSEWHERE = ("volume node affinity conflict", "PersistentVolume's node affinity")
 _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 _PULL = "Failed to pull image"
@@ -117,9 +117,9 @@ def _unscheduled(name: str, condition: Manifest) -> list[Trouble]:
     text = f"{name} finds no Kubernetes node: {shorten(message).rstrip('.')}."
     if "anti-affinity" in message and any(words in message for words in _ELSEWHERE):
         text += (
-            f" The volume of {name} is on a machine that another node of the cluster may have taken, which it does when "
-            f"its own volume is new: see `kubectl get pods -o wide`. If that one is empty, delete its claim and its "
-            f"pod (kubectl delete pvc,pod ...), and both find a place."
+            f" Another node of the cluster may have taken the machine that the volume of {name} is on, which happens "
+            f"when its own volume is new: see `kubectl get pods -o wide`. If that one is empty, delete its claim and "
+            f"its pod (kubectl delete pvc,pod ...), and both find a place."
         )
     return [Trouble(f"{name} unschedulable", text, patience)]
 
