@@ -38,7 +38,7 @@ class Fork:
         return (
             f"the cluster has gone back behind what is archived: transaction {self.first} was committed again after "
             f"{to_time(self.since)}, when {self.last} was archived; nothing is archived until the backups from before "
-            "and their segments have expired"
+            "and their segments have expired, or under another prefix of the bucket"
         )
 
     def to_json(self) -> bytes:
