@@ -105,6 +105,22 @@ def progress(state: Manifest | None) -> str:
     return f"{leader} leads the backups{said}"
 
 
+def reach(state: Manifest | None, uuid: str) -> str:
+    """Up to when backups of a cluster's history can restore it, a sentence; "" where there are none.
+
+    What the agents published last, which may be older than what their archive holds. Raises GaleraError.
+    """
+    found = []
+    for target in (document(state, "catalog").get("catalog") or {}).get("targets") or []:
+        own = {one["name"] for one in target.get("backups") or [] if one.get("uuid") == uuid and not one.get("problem")}
+        ends = [one["until"] for one in target.get("intervals") or [] if one.get("backup") in own and one.get("until")]
+        found += [(end, target["target"]) for end in ends]
+    if not found:
+        return ""
+    end, where = max(found)
+    return f"Backups of it reach at least to {end} ({where}): a restore to that time may bring back more than is left."
+
+
 def merged(targets: t.Sequence[Entry], now: datetime.datetime) -> list[Entry]:
     """The backups of all targets, oldest first; one that several targets hold once, with its targets.
 

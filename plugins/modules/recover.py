@@ -82,7 +82,9 @@ action:
   returned: success
   sample: consent
 reason:
-  description: What is or would be done, or why nothing, in one sentence.
+  description: >-
+    What is or would be done, or why nothing, in one sentence. Where volumes would be given up another one says up to
+    when backups can restore the cluster.
   type: str
   returned: success
   sample: "tier1-galera-0 bootstraps the cluster 5ff0b4a2-6f6f-11f0-9c4e-3f6f1c5a3b11 at seqno 1201 without
@@ -158,7 +160,7 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.stateful.galera.plugins.module_utils import _recovery
+from ansible_collections.stateful.galera.plugins.module_utils import _backups, _recovery
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import WAIT_SPEC, argument_spec, run, target
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER, Client
@@ -193,6 +195,10 @@ def survey(client: Client, names: Names, size: int | None) -> Found:
     }
     found = client.get(KINDS["ConfigMap"], names.state, names.namespace) or {"metadata": {"resourceVersion": ""}}
     plan = _recovery.plan(sight, offers, found.get("data") or {}, _ready_machines(client))
+    if plan.action == "consent" and plan.offer and plan.offer["given_up"]:
+        published = client.get(KINDS["ConfigMap"], _backups.state_name(names.name), names.namespace)
+        reach = _backups.reach(published, plan.offer["uuid"])
+        plan = dataclasses.replace(plan, reason=f"{plan.reason} {reach}".rstrip())
     return Found(sight, plan, found["metadata"]["resourceVersion"])
 
 

@@ -102,6 +102,17 @@ def test_shows_what_each_member_holds_and_changes_nothing(down: FakeKubernetes) 
     assert down.writes() == []
 
 
+@pytest.mark.parametrize(("uuid", "says"), [(UUID, True), ("0" * 8 + UUID[8:], False)])
+def test_says_how_far_backups_reach(down: FakeKubernetes, uuid: str, says: bool) -> None:
+    backups = [{"name": "20261120T000000Z-full", "uuid": uuid}]
+    intervals = [{"backup": "20261120T000000Z-full", "until": "2026-11-22T10:33:35Z"}]
+    catalog = {"catalog": {"targets": [{"target": "s3://b/demo", "backups": backups, "intervals": intervals}]}}
+    state = {"name": "demo-galera-backup-state", "namespace": "db"}
+    down.add({"kind": "ConfigMap", "metadata": state, "data": {"catalog": json.dumps(catalog)}})
+    reach = " Backups of it reach at least to 2026-11-22T10:33:35Z (s3://b/demo): a restore to that time may bring "
+    assert run(down, check=True)["reason"] == SENTENCE + (f"{reach}back more than is left." if says else "")
+
+
 def test_shows_members_that_only_the_record_counts(down: FakeKubernetes) -> None:
     state = down.get("ConfigMap", "demo-galera-state") or {}
     state["metadata"]["annotations"] = {"stateful.galera/size": "4"}
