@@ -36,11 +36,18 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def read_spec(roles: Path = _ROLES) -> tuple[dict[str, Any], set[str]]:
-    """Return the options of the role galera, and the names of the variables that only other roles have."""
+    """Return the options that are checked, and the names of the variables of other roles that are not.
+
+    Checked are all of the role galera, and those of others that are true or false: a role at the end of a play must not
+    find out then that one is neither.
+    """
     options = read_options(roles / "galera" / "meta" / "argument_specs.yml")
-    others = {name for path in roles.glob("galera_*/meta/argument_specs.yml") for name in read_options(path)}
-    others |= {name for path in roles.glob("galera_*/defaults/main.yml") for name in _read(path)}
-    return options, others - set(options)
+    others: dict[str, Any] = {}
+    for path in roles.glob("galera_*/meta/argument_specs.yml"):
+        others |= read_options(path)
+    options = {name: option for name, option in others.items() if option.get("type") == "bool"} | options
+    names = {name for path in roles.glob("galera_*/defaults/main.yml") for name in _read(path)}
+    return options, (names | set(others)) - set(options)
 
 
 def _identity(values: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:

@@ -9,11 +9,12 @@ little, so that it finds a place on machines that are full, and has the nodes' l
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 import typing as t
 
-from ansible_collections.stateful.galera.plugins.module_utils import _pods
+from ansible_collections.stateful.galera.plugins.module_utils import _pods, _site_lease
 from ansible_collections.stateful.galera.plugins.module_utils._config_words import (
     Wish,
     blame,
@@ -73,24 +74,45 @@ def rehearse_start(
     """Start MariaDB as the nodes are to run it, if that differs from how they run: warnings.
 
     live: the objects by kind and name; changes: the documents that are to be applied; new: whether to try what nodes
-    that do not exist yet are to run with. Raises GaleraError with the
-    variable, its value and MariaDB's message when MariaDB does not start.
+    that do not exist yet are to run with. The pod of a run that was killed goes in any case. Raises GaleraError with
+    the variable, its value and MariaDB's message when MariaDB does not start.
     """
-    wish = find_wish(names, live, changes, new)
+    wish, name = find_wish(names, live, changes, new), pod_name(names)
     if wish is None:
+        _remove(client, names)
         return []
-    manifest = pod(names, wish, live.get(("StatefulSet", names.nodes)))
-    _remove(client, names, manifest, sleep)
+    _remove(client, names, sleep)
     try:
-        client.create(_POD, manifest, names.namespace)
-        ended = _await(client, names, manifest["metadata"]["name"], sleep)
-        log = _log(client, names, manifest["metadata"]["name"])
+        client.create(_POD, pod(names, wish, live.get(("StatefulSet", names.nodes))), names.namespace)
+        ended = _await(client, names, name, sleep)
+        log = _log(client, names, name)
     finally:
-        _remove(client, names, manifest)
+        _remove(client, names)
     reason = reason_in(ended, log)
     if reason:
         raise GaleraError(f"{blame(wish, reason)} Nothing was changed.")
     return warnings_in(wish, log)
+
+
+def pod_name(names: Names) -> str:
+    return f"{names.nodes}-config-check"
+
+
+def tidy(client: Client, names: Names, pods: t.Sequence[Manifest]) -> None:
+    """Remove the pod of a run that was killed, for one that has nothing to change; pods: those of the cluster.
+
+    That of a run that lives stays, as does one that we may not remove: it is in nobody's way.
+    """
+    left = [each for each in pods if each["metadata"]["name"] == pod_name(names)]
+    if not left:
+        return
+    lease = _site_lease.SiteLease(client, names)
+    with contextlib.suppress(GaleraError):
+        try:
+            lease.take()
+            client.delete(_POD, left[0])
+        finally:
+            lease.leave()
 
 
 def pod(names: Names, wish: Wish, owner: Manifest | None) -> Manifest:
@@ -113,7 +135,7 @@ def pod(names: Names, wish: Wish, owner: Manifest | None) -> Manifest:
         ],
     }
     metadata: Manifest = {
-        "name": f"{names.nodes}-config-check",
+        "name": pod_name(names),
         "namespace": names.namespace,
         "labels": {INSTANCE_LABEL: names.name, COMPONENT_LABEL: "config-check"},
     }
@@ -166,10 +188,9 @@ def _log(client: Client, names: Names, name: str) -> str:
         return ""
 
 
-def _remove(client: Client, names: Names, manifest: Manifest, sleep: t.Callable[[float], None] | None = None) -> None:
+def _remove(client: Client, names: Names, sleep: t.Callable[[float], None] | None = None) -> None:
     """Remove the pod of this or an earlier run; with `sleep`, wait until it is gone."""
-    name = manifest["metadata"]["name"]
-    find = functools.partial(client.get, _POD, name, names.namespace)
+    find = functools.partial(client.get, _POD, pod_name(names), names.namespace)
     live = find()
     while live is not None:
         client.delete(_POD, live)

@@ -56,7 +56,10 @@ class Holder:
         except PermissionError:
             pass  # another user's process lives
         started = _started(proc, self.pid)
-        return started is not None and started != self.started
+        if started is None:
+            return False
+        # one that was killed and that nobody has waited for yet keeps its number
+        return started != self.started or _state(proc, self.pid) in ("Z", "X")
 
 
 def describe(identity: str) -> str:
@@ -119,13 +122,26 @@ def _started(proc: Path, pid: int) -> int | None:
     return _stat(proc, pid, 21)
 
 
+def _state(proc: Path, pid: int) -> str:
+    """R, S, ..., Z for a process that has ended and that its parent has not waited for; "" where nothing is known."""
+    return next(iter(_fields(proc, pid)), "")
+
+
 def _stat(proc: Path, pid: int, field: int) -> int | None:
-    """A number of /proc/<pid>/stat; the name in its second field may hold blanks and parentheses."""
+    """A number of /proc/<pid>/stat."""
+    try:
+        return int(_fields(proc, pid)[field - 2])
+    except (ValueError, IndexError):
+        return None
+
+
+def _fields(proc: Path, pid: int) -> list[str]:
+    """/proc/<pid>/stat from its third field on: the name in the second may hold blanks and parentheses."""
     try:
         text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-        return int(text.rpartition(")")[2].split()[field - 2])
-    except (OSError, ValueError, IndexError):
-        return None
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
 
 
 def _pid_namespace(proc: Path) -> int:

@@ -17,6 +17,7 @@ import time
 import typing as t
 from urllib.parse import urlencode
 
+from ansible_collections.stateful.galera.plugins.module_utils import _holder
 from ansible_collections.stateful.galera.plugins.module_utils._connection import connect
 from ansible_collections.stateful.galera.plugins.module_utils._errors import (
     ApiError,
@@ -63,7 +64,10 @@ class Client:
 
     params: the options of kubernetes.core.k8s_auth_options; retry_timeout: seconds for which a request is repeated that
     failed for a passing reason (the first contact is not: a server that is not there is said at once, unless an earlier
-    task of the play has met it); met: whether one has.
+    task of the play has met it); met: whether one has; run: the process that the work is done for.
+
+    A play that was killed leaves the process of its task behind. It asks for nothing any more: the Lease of its run is
+    free for another one from then on.
     """
 
     def __init__(
@@ -72,12 +76,14 @@ class Client:
         retry_timeout: float = 30.0,
         sleep: t.Callable[[float], None] = time.sleep,
         met: bool = False,
+        run: _holder.Holder | None = None,
     ) -> None:
         connection = connect(params)
         self._pool, self._credentials = connection.pool, connection.headers
         self._retry_timeout = retry_timeout
         self._sleep = sleep
         self._met = met
+        self._run = run or _holder.current()[0]
         self.host = connection.host
         self.requests = 0
 
@@ -90,7 +96,10 @@ class Client:
         content_type: str = "application/json",
         read_seconds: float = _READ_SECONDS,
     ) -> Answer:
-        """One HTTP exchange without a repetition. Raises UnreachableError when there is no answer."""
+        """One HTTP exchange without a repetition. Raises UnreachableError when there is no answer, GaleraError when the
+        run has ended."""
+        if self._run.is_dead():
+            raise GaleraError(f"The run that this task belongs to (process {self._run.pid}) has ended: it stops here.")
         headers = urllib3.HTTPHeaderDict(_HEADERS)
         for name, value in self._credentials():
             headers.add(name, value)

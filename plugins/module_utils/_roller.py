@@ -26,6 +26,7 @@ from ansible_collections.stateful.galera.plugins.module_utils._wsrep import (
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
+    from ansible_collections.stateful.galera.plugins.module_utils._kinds import Manifest
     from ansible_collections.stateful.galera.plugins.module_utils._observe import Names, Sight
     from ansible_collections.stateful.galera.plugins.module_utils._site_lease import SiteLease
 
@@ -52,7 +53,7 @@ class Roller:
         noted, new = self._plan_restart(sight, restart_id) if restart else (None, False)
         if noted is not None and (new or noted.left(sight) or _rollout.is_held(sight.stateful_set)):
             self._require_form(sight)
-        pods = {*_rollout.outdated(sight), *(noted.left(sight) if noted else ())}
+        pods = {*_rollout.outdated(sight), *(noted.left(sight) if noted else self._reformed(sight))}
         if pods:
             self._did.append(f"Would replace {', '.join(sorted(pods, reverse=True))}, one by one.")
         if not restart and self._document is not None and (sight.recorded_size or 0) > self._size:
@@ -105,12 +106,24 @@ class Roller:
         manifest = _rollout.released(sight.stateful_set, strategy or _rollout.ROLLING)
         _converge.converge(self._client, [Document("nodes", _SET, manifest)], {})
 
+    def _reformed(self, sight: Sight) -> list[str]:
+        """The nodes that stay and would get another form, by what the server would make of the document."""
+        if self._document is None or sight.stateful_set is None:
+            return []
+        if self._form(self._document) == _template(sight.stateful_set):
+            return []
+        pods = [pod["metadata"]["name"] for pod in sight.pods]
+        return [name for name in pods if name in sight.wanted_names]
+
+    def _form(self, document: Document) -> t.Any:
+        """The form of the nodes that the document wants, as the server would write it."""
+        return _template(self._client.apply(document, dry_run=True)[0])
+
     def _require_form(self, sight: Sight) -> None:
         """A restart brings no change of the inventory, and must not seem to. Raises GaleraError when there is one."""
         if self._document is None or sight.stateful_set is None:
             return
-        after, _created = self._client.apply(self._document, dry_run=True)
-        if after["spec"].get("template") != sight.stateful_set["spec"].get("template"):
+        if self._form(self._document) != _template(sight.stateful_set):
             raise GaleraError(
                 f"The inventory wants another form of the nodes than the StatefulSet {self._names.nodes} has, and a "
                 f"restart brings no change: run the site playbook first. Nothing was changed."
@@ -216,6 +229,10 @@ class Roller:
             "cluster": cluster_facts(sight),
             "requests": self._client.requests,
         }
+
+
+def _template(stateful_set: Manifest) -> t.Any:
+    return stateful_set["spec"].get("template")
 
 
 def _nodes(size: int) -> str:

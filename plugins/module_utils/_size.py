@@ -43,14 +43,14 @@ def before_run(state: Manifest | None, nodes: Manifest | None, size: int) -> int
 
 
 def annotated(document: Document, size: int | None) -> Document:
-    """The ConfigMap of the manifests with the size that is to be recorded; None: without one."""
-    if size is None:
-        return document
+    """The ConfigMap of the manifests with the size that is to be recorded; None: without one, whatever they say."""
     manifest = copy.deepcopy(document.manifest)
-    manifest["metadata"]["annotations"] = {
-        **(manifest["metadata"].get("annotations") or {}),
-        SIZE_ANNOTATION: str(size),
-    }
+    annotations = {**(manifest["metadata"].pop("annotations", None) or {})}
+    annotations.pop(SIZE_ANNOTATION, None)
+    if size is not None:
+        annotations[SIZE_ANNOTATION] = str(size)
+    if annotations:
+        manifest["metadata"]["annotations"] = annotations
     return dataclasses.replace(document, manifest=manifest)
 
 

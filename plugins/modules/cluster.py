@@ -234,7 +234,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _survey
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target
-from ansible_collections.stateful.galera.plugins.module_utils._config_check import rehearse_start
+from ansible_collections.stateful.galera.plugins.module_utils._config_check import rehearse_start, tidy
 from ansible_collections.stateful.galera.plugins.module_utils._converge import (
     Outcome,
     bring_about,
@@ -284,7 +284,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         found, plan, outcomes = change(module, client, wanted, make_namespace(client, found, plan))
     answer = result(client, found, plan, outcomes)
     if not answer["changed"] and plan.seed.action == "not_needed":
-        answer.update(status(client, wanted))
+        answer.update(status(client, wanted, tidies=not module.check_mode))
     if module._diff:
         answer["diff"] = [outcome.diff for outcome in outcomes if outcome.diff]
     return answer
@@ -341,12 +341,15 @@ def _told_truly(error: GaleraError, made: list[Outcome]) -> GaleraError:
     return error if text == str(error) else GaleraError(text)
 
 
-def status(client: Client, wanted: _survey.Wanted) -> dict[str, t.Any]:
+def status(client: Client, wanted: _survey.Wanted, tidies: bool = False) -> dict[str, t.Any]:
     """How a cluster is that needed no change; nothing when it does not serve, so that somebody waits for it.
 
     Nor where another size is recorded: a run was killed before it could record that a node has left.
+    tidies: whether to remove what such a run has left.
     """
     sight = look(client, wanted.names, wanted.size)
+    if tidies:
+        tidy(client, wanted.names, sight.pods)
     if goal_serving(sight) or (sight.record and sight.recorded_size != wanted.size):
         return {}
     seen = {"nodes": [node.row() for node in sight.nodes], "cluster": cluster_facts(sight)}

@@ -33,7 +33,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Says in RV(did) what would be done, and does not wait.
+      - Says in RV(did) what would be done, and does not wait. Nodes of which O(documents) want another form than the
+        StatefulSet has count as such that would be replaced, because M(stateful.galera.cluster) would have applied it.
   diff_mode:
     support: none
     details:

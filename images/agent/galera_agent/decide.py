@@ -29,7 +29,7 @@ from .election import (
     stale_consent,
     unheard,
 )
-from .members import Action, Contact, Decision, Member, Record, View, listed, rank, refuse, wait
+from .members import Action, Contact, Decision, Member, Record, View, listed, rank, refuse, subject, wait
 
 HOW_TO_CONSENT = "the recover playbook shows what each volume holds and goes on with consent"
 
@@ -189,7 +189,7 @@ def _without_data(view: View) -> Decision:
             f"join; nothing was changed: empty the volume or restore a backup"
         )
     if holders := _holders(view):
-        return refuse(f"{listed(holders)} hold data, so no seed is needed: delete the seed")
+        return refuse(f"{subject(holders, 'holds', 'hold')} data, so no seed is needed: delete the seed")
     return Decision(Action.INITIALISE, "makes the first data directory of a new cluster")
 
 
@@ -198,7 +198,8 @@ def _without_record(view: View) -> Decision:
     waiting = list(map(named, unheard(view)))
     holders = _holders(view)
     if holders:
-        return wait(f"waits for {listed(holders)}, which hold data, to form the primary component")
+        held = subject(holders, "holds", "hold", ", which")
+        return wait(f"waits for {held} data, to form the primary component")
     seed = next((peer for peer in view.peers if peer.seed), None)
     if seed is not None and seed.contact is Contact.ANSWERS:
         return wait(f"waits for {seed.pod} to bootstrap the cluster: it {seed.note or 'has started'}")
@@ -212,7 +213,8 @@ def _lost_or_wait(view: View, record: Record) -> Decision:
     if holders:
         seqno = dict(record.seqnos).get(view.me.pod) if view.me in emptied(view) else None
         lost = "" if seqno is None else f"its volume is empty, but it held this cluster up to seqno {seqno} or more: "
-        return wait(f"{lost}waits for {listed(holders)}, which hold data, to form the primary component")
+        held = subject(holders, "holds", "hold", ", which")
+        return wait(f"{lost}waits for {held} data, to form the primary component")
     if missing:
         return wait(f"waits for {listed(missing)} to show what the volumes hold of cluster {record.uuid}")
     known = max((seqno for _, seqno in record.seqnos), default=None)
@@ -229,7 +231,8 @@ def _with_data(view: View) -> Decision:
     if me.seed and view.record is None and not _holders(view):
         return _first_bootstrap(view)
     if me.seed and view.record is None and me.evidence.uuid is None:
-        return refuse(f"{listed(_holders(view))} hold data, so no seed is needed: delete the seed and its claim")
+        held = subject(_holders(view), "holds", "hold")
+        return refuse(f"{held} data, so no seed is needed: delete the seed and its claim")
     return elect(view)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .members import Action, Contact, Decision, Member, Offer, Record, View, listed, rank, refuse, wait
+from .members import Action, Contact, Decision, Member, Offer, Record, View, listed, rank, refuse, subject, wait
 
 
 def elect(view: View) -> Decision:
@@ -160,7 +160,8 @@ def _crown(view: View, winner: Member, electorate: list[Member]) -> Decision:
     # Servers that run outside a primary component could form one by themselves: never two at the same time.
     running = [one.pod for one in electorate if one.live]
     if running:
-        return wait(f"waits for {listed(running)}, which runs outside a primary component, to stop: then bootstraps")
+        who = subject(running, "runs", "run", ", which")
+        return wait(f"waits for {who} outside a primary component, to stop: then bootstraps")
     return replace(bootstrap(view, reason), consent=consent)
 
 

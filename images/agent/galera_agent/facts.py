@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,15 @@ from .settings import Settings
 
 # Peers are asked at each round; the API server at most twice a second.
 _API_SECONDS = 0.5
+# How many nodes are asked, at least, while nothing tells how many there are. Nobody bootstraps then.
+_GUESS = 5
 
 
 @dataclass(frozen=True)
 class ApiFacts:
     """The API server's facts, or the error that stands for them and, of old, the pods, the record and the size.
 
-    size: how many nodes the record says the cluster has, None where it does not say.
+    size: how many nodes the cluster has; 0 where nothing tells, and nobody holds data that were recorded.
     """
 
     error: str | None = None
@@ -31,7 +34,7 @@ class ApiFacts:
     seeds: int = 0
     pods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     record: Record | None = None
-    size: int | None = None
+    size: int = 0
     lease: Lease | None = None
     consent: Consent | None = None
 
@@ -64,8 +67,7 @@ class Facts:
         if fresh or time.monotonic() - self._read_at >= _API_SECONDS:
             self._api = self._ask_api()
             self._read_at = time.monotonic()
-        # What the manifest says differs from pod to pod while the cluster gets another size: the record is one for all.
-        size = max(self._api.size or self._settings.size, self._api.nodes)
+        size = self._api.size or (0 if self._api.error is None else max(_GUESS, me.ordinal + 1))
         wanted = [(self._settings.node_pod(ordinal), False, ordinal) for ordinal in range(size)]
         wanted.append((self._settings.seed_pod, True, 0))
         others = [one for one in wanted if one[0] != me.pod]
@@ -97,10 +99,19 @@ class Facts:
                 return ApiFacts(f"the ConfigMap {settings.state_map} does not exist", pods=pods)
             data = found.get("data") or {}
             record, consent = recorded.parse(data), recorded.consent_of(data)
-            size = recorded.size_of(found)
+            size = max(recorded.size_of(found) or self._least(pods, record), nodes)
+            if record is not None and not size:
+                unknown = f"the ConfigMap {settings.state_map} does not say how many nodes the cluster has"
+                return ApiFacts(f"{unknown}, and there is no StatefulSet {settings.node_set}", pods=pods, record=record)
             return ApiFacts(None, nodes, seeds, pods, record, size, self._lease.read(), consent)
         except (ApiError, ValueError, KeyError, TypeError) as error:
             return ApiFacts(str(error), pods=self._api.pods, record=self._api.record, size=self._api.size)
+
+    def _least(self, pods: Iterable[str], record: Record | None) -> int:
+        """How many nodes there are at least, by their pods and by who was recorded."""
+        names = [*pods, *(pod for pod, _ in record.seqnos)] if record else [*pods]
+        found = [re.fullmatch(rf"{re.escape(self._settings.node_set)}-([0-9]+)", name) for name in names]
+        return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
 def pod_note(pod: Mapping[str, Any]) -> str:

@@ -200,6 +200,12 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
+def subject(names: Iterable[str], one: str, many: str, link: str = "") -> str:
+    """Names with what they do: `n-0 holds`, `n-0, n-1 hold`. link: between the two, such as a comma and "which"."""
+    found = [*names]
+    return f"{listed(found)}{link} {one if len(found) == 1 else many}"
+
+
 def wait(reason: str) -> Decision:
     """Wait, and say for what."""
     return Decision(Action.WAIT, reason)

@@ -6,8 +6,9 @@ cluster    {"uuid", "time"}             the cluster's uuid, written once
 given_up   {pod: {"seqno", "time"}}     without whom the cluster was continued, and from where
 consent    an offer and its time        a human's consent, written by the module recover, taken away when it is used
 
-Its annotation stateful.galera/size is how many nodes the cluster has, written by the modules cluster and rollout: more
-before nodes come, less only when one has left in order. Until then nobody is elected without them.
+Its annotation stateful.galera/size is how many nodes the cluster has, written with the manifests and by the modules
+cluster and rollout: more before nodes come, less only when one has left in order. Until then nobody is elected without
+them.
 """
 
 from __future__ import annotations
@@ -60,12 +61,12 @@ def consent_of(data: Mapping[str, str]) -> Consent | None:
 
 
 def size_of(found: Mapping[str, Any]) -> int | None:
-    """How many nodes the cluster has by its ConfigMap, None where it has no record or that does not say.
+    """How many nodes the cluster has by its ConfigMap, None where that does not say.
 
     Raises ValueError where it is not readable.
     """
     text = (found["metadata"].get("annotations") or {}).get(SIZE_ANNOTATION)
-    if text is None or "cluster" not in (found.get("data") or {}):
+    if text is None:
         return None
     if not re.fullmatch(r"[1-9][0-9]?", str(text)):
         raise ValueError(f"the recorded state has an unreadable annotation '{SIZE_ANNOTATION}': {text!r}")

@@ -19,7 +19,7 @@ from .backup.child import Child
 from .backup.parts import Running
 from .backup.terms import Terms
 from .datadir import Evidence
-from .members import Action, Decision, View, listed, rank
+from .members import Action, Decision, View, listed, rank, subject
 from .settings import Settings, SettingsError
 
 # For a store that does not answer
@@ -55,7 +55,8 @@ def terms(view: View, decision: Decision) -> Terms | str:
         return "no member serves"
     cached = [peer.cached for peer in serving if peer.cached is not None]
     if not cached:
-        return f"{listed(peer.pod for peer in serving)} do not tell which write-sets they have cached"
+        who = subject((peer.pod for peer in serving), "does", "do")
+        return f"{who} not tell which write-sets they have cached"
     vouched = frozenset.intersection(*(frozenset(peer.vouches) for peer in serving))
     if not vouched:
         return f"of no backup is known that the data of {listed(peer.pod for peer in serving)} are a continuation"

@@ -28,7 +28,6 @@ class Settings:
     pod_ip: str
     cluster: str
     role: str
-    size: int
     node_service: str
     http_port: int
     cnf: Path
@@ -102,7 +101,6 @@ def from_env(env: Mapping[str, str]) -> Settings:
         pod_ip=take("POD_IP", _ip, "an IP address", ""),
         cluster=take("GALERA_CLUSTER_NAME", _label, label, ""),
         role=take("GALERA_ROLE", _role, "node, seed", ""),
-        size=take("GALERA_SIZE", _between(1, 99), "a whole number from 1 to 99", 0),
         node_service=take("GALERA_NODE_SERVICE", _label, label, ""),
         http_port=take("GALERA_HTTP_PORT", _between(1, 65535), "a port from 1 to 65535", 0),
         cnf=take("GALERA_CNF", _path, path, Path()),

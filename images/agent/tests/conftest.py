@@ -38,7 +38,6 @@ def settings(tmp_path: Path) -> Settings:
         pod_ip="10.0.0.1",
         cluster="n",
         role="node",
-        size=3,
         node_service="n-galera-nodes",
         http_port=9200,
         cnf=tmp_path / "galera.cnf",

@@ -186,7 +186,12 @@ CASES = {
     "an empty seed is not needed where nodes hold data": (
         view(seed(EMPTY), node(0, data(7)), silent(1)),
         Action.REFUSE,
-        "n-0 hold data, so no seed is needed",
+        "n-0 holds data, so no seed is needed",
+    ),
+    "an empty seed is not needed where several nodes hold data": (
+        view(seed(EMPTY), node(0, data(7)), node(1, data(7)), silent(2)),
+        Action.REFUSE,
+        "n-0, n-1 hold data, so no seed is needed",
     ),
     "an empty seed of a bootstrapped cluster refuses": (
         view(seed(EMPTY), *NO_NODES[:0], *(node(n, EMPTY) for n in range(3)), record=RECORD),
@@ -402,6 +407,26 @@ CASES = {
         view(node(0, data(9)), node(1, data(8)), live(2, 10), NO_SEED, record=RECORD),
         Action.WAIT,
         "waits for n-2",
+    ),
+    "an empty node waits for one that holds data": (
+        view(node(0, EMPTY), node(1, data(9)), silent(2), NO_SEED, record=RECORD),
+        Action.WAIT,
+        "waits for n-1, which holds data, to form",
+    ),
+    "an empty node waits for those that hold data": (
+        view(node(0, EMPTY), node(1, data(9)), node(2, data(9)), NO_SEED, record=RECORD),
+        Action.WAIT,
+        "waits for n-1, n-2, which hold data, to form",
+    ),
+    "an empty node without a record waits for one that holds data": (
+        view(node(0, EMPTY), node(1, data(9)), silent(2), NO_SEED),
+        Action.WAIT,
+        "waits for n-1, which holds data, to form",
+    ),
+    "servers outside a primary component can lose": (
+        view(node(0, data(11)), live(1, 8), live(2, 10), NO_SEED, record=RECORD),
+        Action.WAIT,
+        "n-1, n-2, which run outside a primary component, to stop",
     ),
     "a server outside a primary component can lose": (
         view(node(0, data(11)), node(1, data(8)), live(2, 10), NO_SEED, record=RECORD),

@@ -11,10 +11,11 @@ import pytest
 from agent_fakes import FakeKube
 from galera_agent import facts as module
 from galera_agent.datadir import Evidence
+from galera_agent.decide import decide
 from galera_agent.election import unheard
 from galera_agent.facts import Facts, pod_note
 from galera_agent.lease import BootstrapLease
-from galera_agent.members import Contact, Member, Record, View
+from galera_agent.members import Action, Contact, Member, Record, View
 from galera_agent.peers import Answer
 from galera_agent.record import SIZE_ANNOTATION
 from galera_agent.settings import Settings
@@ -84,6 +85,7 @@ def test_absent_needs_both_no_pod_and_no_replica(
     settings: Settings, kube: FakeKube, network: Network, nodes: int, pods: list[dict[str, Any]], expected: str
 ) -> None:
     kube.make_map(settings.state_map)
+    kube.maps[settings.state_map]["metadata"]["annotations"] = {SIZE_ANNOTATION: "3"}
     kube.sets, kube.found_pods = {settings.node_set: nodes}, pods
     assert contacts(look(settings, kube))["n-galera-2"] == expected
 
@@ -91,37 +93,76 @@ def test_absent_needs_both_no_pod_and_no_replica(
 def test_a_set_that_wants_more_nodes_counts(settings: Settings, kube: FakeKube, network: Network) -> None:
     kube.make_map(settings.state_map)
     kube.sets = {settings.node_set: 5}
-    view = look(replace(settings, size=3), kube)
+    view = look(settings, kube)
     assert view.size == 5
     assert contacts(view)["n-galera-4"] == "silent"
 
 
 @pytest.mark.parametrize(
     ("recorded", "nodes", "size"),
-    [("3", 2, 3), ("3", 0, 3), ("2", 2, 2), ("2", 4, 4), (None, 2, 5), (None, 6, 6)],
+    [("3", 2, 3), ("3", 0, 3), ("2", 2, 2), ("2", 4, 4), (None, 2, 2), (None, 6, 6)],
 )
 def test_the_record_says_how_many_nodes_there_are(
     settings: Settings, kube: FakeKube, network: Network, recorded: str | None, nodes: int, size: int
 ) -> None:
-    """Whatever form the pod has: here it says 5. A node that never left in order is absent, and waited for."""
+    """A node that never left in order is absent, and waited for. Where it does not say, as many as are wanted."""
     kube.make_map(settings.state_map, {"cluster": json.dumps({"uuid": A})})
     kube.maps[settings.state_map]["metadata"]["annotations"] = {} if recorded is None else {SIZE_ANNOTATION: recorded}
     kube.sets = {settings.node_set: nodes}
-    facts = Facts(replace(settings, size=5), kube, BootstrapLease(kube, settings.lease, settings.pod))
+    facts = Facts(settings, kube, BootstrapLease(kube, settings.lease, settings.pod))
     view = facts.view(ME)
     assert (view.size, view.api_error) == (size, None)
     absent = [peer for peer in view.peers if peer.contact is Contact.ABSENT and not peer.seed]
     assert [peer.pod for peer in absent] == [f"n-galera-{ordinal}" for ordinal in range(max(nodes, 1), size)]
     assert all(peer in unheard(view) for peer in absent)
     kube.down = True
-    assert facts.view(ME, fresh=True).size == (int(recorded) if recorded else 5)
+    assert facts.view(ME, fresh=True).size == size
 
 
-def test_a_size_without_a_record_does_not_count(settings: Settings, kube: FakeKube, network: Network) -> None:
+def test_without_a_record_the_size_is_that_of_the_manifests(
+    settings: Settings, kube: FakeKube, network: Network
+) -> None:
     kube.make_map(settings.state_map)
-    kube.maps[settings.state_map]["metadata"]["annotations"] = {SIZE_ANNOTATION: "9"}
+    kube.maps[settings.state_map]["metadata"]["annotations"] = {SIZE_ANNOTATION: "4"}
     kube.sets = {settings.node_set: 3}
-    assert look(settings, kube).size == 3
+    assert look(settings, kube).size == 4
+
+
+@pytest.mark.parametrize("gone", ["scaled down", "no StatefulSet"])
+def test_where_no_size_is_recorded_all_count_that_are_known(
+    settings: Settings, kube: FakeKube, network: Network, gone: str
+) -> None:
+    """Those that were recorded, and those whose pods are there, whatever the StatefulSet wants."""
+    entry = json.dumps({"uuid": A, "seqno": 9})
+    kube.make_map(
+        settings.state_map, {"cluster": json.dumps({"uuid": A}), "n-galera-1": entry, "n-galera-seed-0": entry}
+    )
+    kube.sets = {settings.node_set: 1} if gone == "scaled down" else {}
+    assert look(settings, kube).size == 2
+    kube.found_pods = [pod("n-galera-3", "10.0.0.4"), pod("n-galera-seed-0", "10.0.0.9")]
+    view = look(settings, kube)
+    assert (view.size, view.api_error) == (4, None)
+    assert {peer.pod for peer in unheard(view)} >= {"n-galera-1", "n-galera-2", "n-galera-3"}
+
+
+def test_where_nothing_tells_the_size_of_a_recorded_cluster_its_seed_waits(
+    settings: Settings, kube: FakeKube, network: Network
+) -> None:
+    """Its nodes may come with newer data; a new cluster has none yet, and its seed goes on."""
+    seed = replace(settings, pod=settings.seed_pod, role="seed")
+    me = Member(seed.pod, True, 0, Contact.ANSWERS, Evidence("present", A, 7), stopped=True)
+    facts = Facts(seed, kube, BootstrapLease(kube, seed.lease, seed.pod))
+    kube.make_map(seed.state_map)
+    assert decide(facts.view(me, fresh=True)).action is Action.CLAIM
+    kube.make_map(seed.state_map, {"cluster": json.dumps({"uuid": A})})
+    waits = decide(facts.view(me, fresh=True))
+    assert (waits.action, waits.offer) == (Action.WAIT, None)
+    assert "the ConfigMap n-galera-state does not say how many nodes the cluster has" in waits.reason
+    kube.sets = {seed.node_set: 3}
+    assert "waits for n-galera-0" in decide(facts.view(me, fresh=True)).reason
+    kube.maps[seed.state_map]["metadata"]["annotations"] = {SIZE_ANNOTATION: "4"}
+    kube.sets = {}
+    assert "n-galera-3" in decide(facts.view(me, fresh=True)).reason
 
 
 @pytest.mark.parametrize("text", ["", "0", "three", "-1", "100"])
@@ -139,7 +180,8 @@ def test_without_the_api_server_nobody_is_absent_and_names_are_asked(
     kube.down = True
     network.up = {"n-galera-1.n-galera-nodes.ns.svc": "n-galera-1"}
     view = look(settings, kube)
-    assert contacts(view) == {"n-galera-1": "answers", "n-galera-2": "silent", "n-galera-seed-0": "silent"}
+    silent = dict.fromkeys(["n-galera-2", "n-galera-3", "n-galera-4", "n-galera-seed-0"], "silent")
+    assert contacts(view) == {"n-galera-1": "answers", **silent}
     assert "connection refused" in str(view.api_error)
 
 

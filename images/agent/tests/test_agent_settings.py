@@ -15,7 +15,6 @@ GOOD = {
     "POD_IP": "10.1.2.3",
     "GALERA_CLUSTER_NAME": "shop",
     "GALERA_ROLE": "node",
-    "GALERA_SIZE": "3",
     "GALERA_NODE_SERVICE": "shop-galera-nodes",
     "GALERA_HTTP_PORT": "9200",
     "GALERA_CNF": "/etc/mysql/conf.d/galera.cnf",
@@ -29,7 +28,7 @@ GOOD = {
 
 def test_good_settings() -> None:
     settings = from_env(GOOD)
-    assert (settings.size, settings.http_port, settings.datadir) == (3, 9200, Path("/var/lib/mysql/data"))
+    assert (settings.http_port, settings.datadir) == (9200, Path("/var/lib/mysql/data"))
     assert settings.address(settings.node_pod(1)) == "shop-galera-1.shop-galera-nodes.db.svc"
     assert (settings.seed_pod, settings.state_map, settings.lease) == (
         "shop-galera-seed-0",
@@ -55,10 +54,6 @@ def test_a_seed() -> None:
         ("GALERA_CLUSTER_NAME", "-shop", "a DNS label"),
         ("GALERA_CLUSTER_NAME", "x" * 64, "at most 63"),
         ("GALERA_ROLE", "arbiter", "node, seed"),
-        ("GALERA_SIZE", "0", "from 1 to 99"),
-        ("GALERA_SIZE", "2.5", "from 1 to 99"),
-        ("GALERA_SIZE", "three", "from 1 to 99"),
-        ("GALERA_SIZE", "", "from 1 to 99"),
         ("GALERA_HTTP_PORT", "65536", "from 1 to 65535"),
         ("GALERA_DATADIR", "data", "an absolute path"),
         ("GALERA_MYSQL_DATABASE", "x" * 65, "64 printable"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from agent_rig import A, B, status
+from backup_samples import settings_json
 from galera_agent.backup.witness import Witness
 from galera_agent.peers import Answer
 from galera_agent.settings import Settings
@@ -52,7 +53,7 @@ def runs(state: State, **rows: str) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    (tmp_path / "backup.json").write_text("{}")
+    (tmp_path / "backup.json").write_text(settings_json(size=3))
     return tmp_path / "backup.json"
 
 
@@ -63,6 +64,17 @@ def test_it_learns_from_all_in_the_same_component(settings: Settings, mine: Stat
     Witness(settings, mine, others, file).round()
     assert mine.now.vouches == ("b0", "b1", "b2", "b3")
     assert others.asked == [ONE, TWO]
+
+
+def test_it_asks_as_many_as_the_settings_count_now(settings: Settings, mine: State, file: Path) -> None:
+    """A cluster that grows changes no pod that stays."""
+    others = Others({})
+    witness = Witness(settings, mine, others, file)
+    for size, asked in ((3, [ONE, TWO]), (4, [ONE, TWO, "n-galera-3"]), (1, [])):
+        others.asked = []
+        file.write_text(settings_json(size=size))
+        witness.round()
+        assert others.asked == asked
 
 
 @pytest.mark.parametrize(

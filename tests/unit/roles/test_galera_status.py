@@ -7,9 +7,61 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from rendering import INVENTORIES, ROOT, collection_environment
+
+# Variables as YAML and --extra-vars give them, templates, what they must say
+BOOLEANS: list[tuple[dict[str, object], str, bool]] = [
+    ({"galera_status_wait": "false"}, "{{ __wait }}", False),
+    ({"galera_status_wait": "no"}, "{{ __wait }}", False),
+    ({"galera_status_wait": "true"}, "{{ __wait }}", True),
+    ({"galera_status_wait": True}, "{{ __wait }}", True),
+    ({"galera_cluster_backup_s3_path_style": False}, "{{ __galera_backup_s3.path_style }}", False),
+    ({"galera_cluster_backup_s3_path_style": "false"}, "{{ __galera_backup_s3.path_style }}", False),
+    ({"galera_cluster_backup_s3_path_style": ""}, "{{ __galera_backup_s3.path_style }}", True),
+    ({"galera_cluster_backup_enabled": ""}, "{{ __galera_backup }}", True),
+    ({"galera_cluster_backup_enabled": "no"}, "{{ __galera_backup }}", False),
+]
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """What the templates of BOOLEANS say."""
+    folder = tmp_path_factory.mktemp("booleans")
+    status: list[dict[str, Any]] = yaml.safe_load((ROOT / "roles/galera_status/tasks/main.yml").read_text())
+    wait = status[0]["block"][0]["stateful.galera.wsrep_info"]["wait"]
+    tasks: list[dict[str, Any]] = [
+        {"ansible.builtin.import_role": {"name": "stateful.galera.galera", "rolespec_validate": False}}
+    ]
+    tasks += [
+        {
+            "ansible.builtin.copy": {"dest": str(folder / str(number)), "content": f"{template}", "mode": "0600"},
+            "vars": {**given, "__wait": wait},
+        }
+        for number, (given, template, _) in enumerate(BOOLEANS)
+    ]
+    play = {"hosts": "template_target", "connection": "local", "gather_facts": False, "tasks": tasks}
+    (folder / "play.yml").write_text(yaml.safe_dump([{**play, "vars": {"ansible_python_interpreter": sys.executable}}]))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(INVENTORIES["local"]), "play.yml"]
+    command += [
+        "-e",
+        "galera_cluster_backup_s3_bucket=backups",
+        "-e",
+        "galera_cluster_backup_s3_endpoint=https://s3.example",
+    ]
+    done = subprocess.run(
+        command, cwd=folder, env=collection_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [yaml.safe_load((folder / str(number)).read_text()) for number in range(len(BOOLEANS))]
+
+
+@pytest.mark.parametrize("number", range(len(BOOLEANS)))
+def test_what_is_false_as_text_is_false(number: int, said: list[object]) -> None:
+    assert said[number] is BOOLEANS[number][2]
 
 
 def test_without_an_answer_of_the_api_server_the_json_says_so(tmp_path: Path) -> None:

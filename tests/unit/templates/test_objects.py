@@ -128,6 +128,16 @@ def test_one_node_on_each_kubernetes_node(name: str, size: int, clusters: dict[s
     assert chosen.items() <= spec["template"]["metadata"]["labels"].items()
 
 
+@pytest.mark.parametrize("name", SIZES[5])
+@pytest.mark.parametrize("file", ["nodes", "nodes-backup", "seed"])
+def test_pods_are_the_same_in_a_cluster_of_any_size(name: str, file: str, clusters: dict[str, Manifests]) -> None:
+    """A cluster that grows or shrinks restarts no node that stays."""
+    manifests = clusters[FOLDER[name]]
+    if f"galera-3-{file}.yml" in manifests.files:
+        three, five = (manifests.one(f"galera-{size}-{file}.yml", "StatefulSet") for size in (3, 5))
+        assert three["spec"]["template"] == five["spec"]["template"]
+
+
 @pytest.mark.parametrize(("name", "size"), SETS)
 def test_the_size_is_everywhere_the_same(name: str, size: int, clusters: dict[str, Manifests]) -> None:
     manifests = clusters[FOLDER[name]]
@@ -135,8 +145,8 @@ def test_the_size_is_everywhere_the_same(name: str, size: int, clusters: dict[st
         spec = manifests.one(file, "StatefulSet")["spec"]
         assert spec["replicas"] == (1 if "seed" in file else size)
         assert spec["podManagementPolicy"] == "Parallel"
-        (agent,) = spec["template"]["spec"]["initContainers"]
-        assert {"name": "GALERA_SIZE", "value": str(size)} in agent["env"]
+    state = manifests.one(f"galera-{size}-{CLUSTERS[name][1]}.yml", "ConfigMap", f"{name}-galera-state")
+    assert state["metadata"]["annotations"] == {"stateful.galera/size": str(size)}
     config = manifests.one(f"galera-{size}-haproxy.yml", "ConfigMap")["data"]["haproxy.cfg"]
     for listen in ("mysql", "mysql-writer", "mysql-reader"):
         section = re.split(rf"^listen {listen}$", config, flags=re.MULTILINE)[1].split("listen ")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from .. import kube
 from ..events import Events
@@ -12,6 +13,7 @@ from ..lease import BootstrapLease
 from ..peers import Peers
 from ..settings import Settings
 from ..state import State
+from . import settings as backup_settings
 from .child import Child
 from .leader import Leader
 from .publish import Publisher
@@ -64,14 +66,14 @@ class PodUid:
 class Better:
     """Finds the Synced node with the highest ordinal above this one's."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self._peers = settings, Peers(settings.http_port)
+    def __init__(self, settings: Settings, file: Path = backup_settings.FILE) -> None:
+        self._settings, self._peers, self._file = settings, Peers(settings.http_port), file
 
     def __call__(self) -> str | None:
         """Its pod, None where there is none."""
         settings = self._settings
         own = int(settings.pod.rpartition("-")[2])
-        above = [settings.node_pod(ordinal) for ordinal in range(own + 1, settings.size)]
+        above = [settings.node_pod(ordinal) for ordinal in range(own + 1, backup_settings.size_in(self._file))]
         answers = self._peers.ask_all({pod: settings.address(pod) for pod in above})
         fit = [pod for pod in above if _fit(answers[pod].status)]
         return fit[-1] if fit else None

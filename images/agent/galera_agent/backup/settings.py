@@ -101,6 +101,14 @@ def load(path: Path = FILE) -> Settings:
         raise SettingsError(f"{path} is no JSON: it is not in UTF-8") from None
 
 
+def size_in(path: Path = FILE) -> int:
+    """How many nodes the settings count, 0 where there are none that can be read."""
+    try:
+        return load(path).size
+    except SettingsError:
+        return 0
+
+
 def from_json(content: str) -> Settings:
     """Read and check the document. Raises SettingsError with one line for each problem."""
     try:

@@ -35,9 +35,7 @@ class Witness:
     """Asks the other nodes while this one's server is in the primary component, where backups are made at all."""
 
     def __init__(self, settings: Settings, state: State, peers: Asker, file: Path = backup_settings.FILE) -> None:
-        self._state, self._peers, self._file = state, peers, file
-        pods = [settings.node_pod(ordinal) for ordinal in range(settings.size)]
-        self._addresses = {pod: settings.address(pod) for pod in pods if pod != settings.pod}
+        self._settings, self._state, self._peers, self._file = settings, state, peers, file
 
     def run(self, stop: threading.Event) -> None:
         """Go round until told to stop."""
@@ -47,9 +45,10 @@ class Witness:
     def round(self) -> None:
         """Ask once, and vouch for what is certain now."""
         stay, status = self._state.stay, self._state.now.wsrep
-        if status is None or not status.serves or not self._file.exists():
+        if status is None or not status.serves or not (size := backup_settings.size_in(self._file)):
             return
-        answers = self._peers.ask_all(self._addresses)
+        pods = [self._settings.node_pod(ordinal) for ordinal in range(size)]
+        answers = self._peers.ask_all({pod: self._settings.address(pod) for pod in pods if pod != self._settings.pod})
         # What this server has is read after what the others have: it must have come at least as far.
         mine = self._mine()
         if mine is None:

@@ -160,12 +160,22 @@ def test_arguments_are_refused(tmp_path: Path) -> None:
 def test_variables_of_other_roles_are_known_by_name(tmp_path: Path) -> None:
     files = {
         "galera/meta/argument_specs.yml": "argument_specs: {main: {options: {galera_a: {type: str}}}}",
-        "galera_more/meta/argument_specs.yml": "argument_specs: {main: {options: {galera_more_b: {type: str}}}, "
-        "other: {}}",
+        "galera_more/meta/argument_specs.yml": "argument_specs: {main: {options: {galera_more_b: {type: str}, "
+        "galera_more_d: {type: bool}}}, other: {}}",
         "galera_more/defaults/main.yml": "galera_a: x\ngalera_more_c: y\n",
         "galera_none/defaults/main.yml": "---\n",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert read_spec(tmp_path) == ({"galera_a": {"type": "str"}}, {"galera_more_b", "galera_more_c"})
+    checked = {"galera_a": {"type": "str"}, "galera_more_d": {"type": "bool"}}
+    assert read_spec(tmp_path) == (checked, {"galera_more_b", "galera_more_c"})
+
+
+@pytest.mark.parametrize(("value", "code"), [("maybe", 2), ("", 2), ("false", 0), ("Yes", 0)])
+def test_a_variable_of_another_role_that_is_true_or_false_is_checked_at_once(
+    tmp_path: Path, value: str, code: int
+) -> None:
+    done, output = play(tmp_path, "galera_cluster_name=demo\n", "-e", f"galera_status_wait={value}")
+    assert done == code, output
+    assert (f'galera_status_wait is "{value}", but must be true or false.\n' in output) == bool(code)

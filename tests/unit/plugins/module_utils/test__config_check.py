@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import subprocess
 from typing import Any
 
@@ -86,15 +87,44 @@ def test_refused_and_nothing_left_behind(api: FakeKubernetes) -> None:
     assert api.get("Pod", NAME) is None
 
 
-def test_without_a_change_nothing_is_asked(api: FakeKubernetes) -> None:
+def test_without_a_change_nothing_is_tried(api: FakeKubernetes) -> None:
     assert _try(api, {}, "", BEFORE) == []
-    assert api.requests == []
+    assert api.writes() == []
 
 
 def test_pod_of_a_run_that_was_killed_is_replaced(api: FakeKubernetes) -> None:
     api.add({"kind": "Pod", "metadata": {"name": NAME, "namespace": "db", "uid": "old"}, "status": {"phase": "Failed"}})
     assert _try(api, {"phase": "Succeeded"}, "galera check: started") == []
     assert [method for method, _ in api.writes()] == ["DELETE", "POST", "DELETE"]
+
+
+def _left(api: FakeKubernetes) -> dict[str, Any]:
+    """The pod of a run that was killed."""
+    metadata = {"name": NAME, "namespace": "db", "labels": {"app.kubernetes.io/instance": "demo"}}
+    return api.add({"kind": "Pod", "metadata": metadata, "status": {"phase": "Running"}})
+
+
+def test_pod_of_a_run_that_was_killed_goes_with_the_next_change_whatever_it_is(api: FakeKubernetes) -> None:
+    _left(api)
+    assert _try(api, {}, "", BEFORE) == []
+    assert api.get("Pod", NAME) is None
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_pod_of_a_run_that_was_killed_goes_without_a_change(api: FakeKubernetes, held: bool) -> None:
+    """One of a run that lives stays."""
+    api.add({"kind": "Namespace", "metadata": {"name": "db"}})
+    client = Client(api.auth, retry_timeout=0)
+    _config_check.tidy(client, NAMES, [{"metadata": {"name": "demo-galera-0"}}])
+    assert api.requests == []
+    left, moments = _left(api), itertools.count()
+    if held:
+        spec = {"holderIdentity": "root@awx/7/1/1/0-1", "leaseDurationSeconds": 15}
+        lease = api.add({"kind": "Lease", "metadata": {"name": "demo-galera-site", "namespace": "db"}, "spec": spec})
+        api.before = lambda method, path: lease["spec"].update(renewTime=f"2999-11-21T07:00:{next(moments):02}Z")
+    _config_check.tidy(client, NAMES, [left])
+    assert (api.get("Pod", NAME) is None) != held
+    assert (api.get("Lease", "demo-galera-site") is None) != held
 
 
 def test_pod_that_cannot_begin_is_told(api: FakeKubernetes) -> None:

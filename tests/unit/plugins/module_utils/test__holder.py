@@ -81,8 +81,11 @@ def test_ended_process_is_dead_where_it_could_be_seen() -> None:
     child = os.fork()
     if child == 0:
         os._exit(0)
+    started = _holder._started(_holder.PROC, child)
+    ended = dataclasses.replace(_holder.current()[0], pid=child, started=started)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert ended.is_dead(), "nobody has waited for it"
     os.waitpid(child, 0)
-    ended = dataclasses.replace(_holder.current()[0], pid=child)
     assert ended.is_dead()
     assert not dataclasses.replace(ended, boot="00-1").is_dead(), "of another machine nothing is known"
     assert not dataclasses.replace(ended, pid_namespace=1).is_dead(), "of another container nothing is known"

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as core
+from ansible_collections.stateful.galera.plugins.module_utils import _holder
 from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError, UnreachableError
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, Document
+from rendering import collection_environment
 from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes, status
 
 PATH = "/api/v1/namespaces/db/configmaps/x"
@@ -223,3 +229,46 @@ def test_parallel_keeps_order_and_errors(api: FakeKubernetes) -> None:
     assert client.all_of([lambda: 1, lambda: 2]) == [1, 2]
     with pytest.raises(GaleraError, match=r"^no$"):
         client.all_of([lambda: 1, fail])
+
+
+def test_nothing_is_asked_for_a_run_that_has_ended(api: FakeKubernetes) -> None:
+    me = _holder.current()[0]
+    client = Client(api.auth, run=dataclasses.replace(me, started=me.started - 1))
+    for call in (lambda: client.read("/version"), lambda: client.apply(DOCUMENT)):
+        with pytest.raises(GaleraError, match=rf"\(process {me.pid}\) has ended: it stops here"):
+            call()
+    assert api.requests == []
+
+
+WORKER = """
+import os, sys, time
+from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
+if os.fork():
+    time.sleep(60)
+client = Client({"host": sys.argv[1], "api_key": "x"})
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    client.read("/version")
+    time.sleep(0.02)
+"""
+
+
+def test_the_process_that_a_killed_play_leaves_behind_stops(api: FakeKubernetes, tmp_path: Path) -> None:
+    """Its worker is another process, and asked for as long as it had something to do."""
+    (tmp_path / "ansible-playbook").write_text(WORKER)
+    command = [sys.executable, str(tmp_path / "ansible-playbook"), api.host]
+    environment = collection_environment()
+    environment["PYTHONPATH"] = environment["ANSIBLE_COLLECTIONS_PATH"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as play:
+        deadline = time.monotonic() + 30
+        while len(api.requests) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(api.requests) >= 3
+        # not waited for: as long as nobody does, its number is there
+        play.kill()
+        assert play.stderr is not None
+        said = play.stderr.read().decode()
+        asked = len(api.requests)
+        time.sleep(0.2)
+    assert f"(process {play.pid}) has ended: it stops here" in said
+    assert len(api.requests) == asked

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import pytest
@@ -25,6 +26,18 @@ def _plan(
     secret: dict[str, Any] | None, given: dict[str, str], lives: bool, keys: list[str] | None = None
 ) -> _passwords.Plan:
     return _passwords.plan(secret, given, KEYS if keys is None else keys, lives, "db/demo-galera", lambda: "fresh")
+
+
+def test_generated_passwords_are_what_plugins_want_that_validate_them() -> None:
+    """simple_password_check by default: eight characters, and one at least of each kind."""
+    made = [
+        base64.b64decode((_passwords.plan(None, {}, KEYS[:1], False, "").data or {})[KEYS[0]]).decode()
+        for _ in range(100)
+    ]
+    assert len(set(made)) == 100
+    for word in made:
+        assert re.fullmatch("[A-Za-z0-9_-]{32}", word)
+        assert all(re.search(kind, word) for kind in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]")), word
 
 
 @pytest.mark.parametrize("lives", [False, True])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.stateful.galera.plugins.module_utils import _size
+from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, Document
 from unit.plugins.module_utils.sights import RECORD
 
 
@@ -55,6 +56,15 @@ def test_recorded(state: dict[str, Any] | None, size: int | None) -> None:
 )
 def test_before_run(state: dict[str, Any] | None, nodes: dict[str, Any] | None, wanted: int, size: int | None) -> None:
     assert _size.before_run(state, nodes, wanted) == size
+
+
+@pytest.mark.parametrize("wanted", [None, 4])
+def test_the_manifests_do_not_say_which_size_is_recorded(wanted: int | None) -> None:
+    metadata = {"name": "s", "annotations": {"stateful.galera/size": "3"}}
+    document = Document("volumes", KINDS["ConfigMap"], {"metadata": metadata})
+    annotations = {} if wanted is None else {"annotations": {"stateful.galera/size": str(wanted)}}
+    assert _size.annotated(document, wanted).manifest["metadata"] == {"name": "s", **annotations}
+    assert document.manifest["metadata"] == metadata
 
 
 def test_rewritten_is_what_was_applied_and_no_more() -> None:

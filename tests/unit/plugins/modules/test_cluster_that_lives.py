@@ -23,6 +23,7 @@ from unit.plugins.modules.test_cluster import (
     _refused,
     _results,
     _run,
+    _serving,
 )
 
 __all__ = ["_kubernetes_nodes"]  # a fixture of every test here
@@ -255,3 +256,14 @@ def test_label_of_the_namespace_that_is_no_longer_wanted_is_sent_to_go(api: Fake
     api.requests.clear()
     _run(api)
     assert api.writes() == []
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_pod_of_a_killed_try_goes_with_a_run_that_changes_nothing(api: FakeKubernetes, check: bool) -> None:
+    _serving(api)
+    metadata = {"name": "demo-galera-config-check", "namespace": "db", "labels": LABELS}
+    api.add({"kind": "Pod", "metadata": metadata, "status": {"phase": "Running"}})
+    result = _run(api, check=check)
+    assert (result["changed"], "status" in result) == (False, True)
+    assert (api.get("Pod", "demo-galera-config-check") is None) != check
+    assert api.get("Lease", "demo-galera-site") is None

@@ -237,6 +237,18 @@ def test_strategy_comes_back_without_the_rest_of_the_inventory(api: FakeKubernet
     ]
 
 
+@pytest.mark.parametrize(("checksum", "size"), [("applied", 3), ("changed since", 3), ("changed since", 2)])
+def test_check_mode_tells_which_nodes_a_change_would_replace(api: FakeKubernetes, checksum: str, size: int) -> None:
+    """Also one of my.cnf, of which the pods have a checksum; a node that leaves is not among them."""
+    cluster = Cluster(api, strategy="RollingUpdate", form="new")
+    (api.get("StatefulSet", "demo-galera") or {})["spec"]["template"] = _template("applied")
+    result = _run(api, check=True, size=size, documents=_with(checksum, replicas=size))
+    told = [f"Would replace {', '.join(NODES[:size][::-1])}, one by one."] if checksum != "applied" else []
+    told += ["Would record that the cluster has 2 nodes."] if size == 2 else []
+    assert (result["did"], result["changed"]) == (told, bool(told))
+    assert (cluster.stopped, api.writes(), _strategy(api)) == ([], [], "RollingUpdate")
+
+
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("strategy", ["OnDelete", "RollingUpdate"])
 def test_restart_where_the_inventory_wants_another_form_is_refused(
