@@ -158,12 +158,13 @@ class Catalog:
         return self.by_name[name]
 
     def _absent(self, name: str, needed: str = "") -> str:
-        why = "is not there"
+        why, reason = "is not there", ""
         if name in self.broken:
-            why = "has a manifest that cannot be used"
+            why = "cannot be used"
+            reason = next((f": {one}" for one in self.problems if one.startswith(f"{BACKUPS}{name}/")), "")
         elif name in self.incomplete:
             why = "is incomplete, it has no manifest"
-        return f"backup {name}{needed} {why} in {self.store}"
+        return f"backup {name}{needed} {why} in {self.store}{reason}"
 
 
 def read(store: Store, known: Iterable[Catalog] = ()) -> Catalog:
