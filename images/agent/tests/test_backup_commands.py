@@ -229,6 +229,8 @@ def test_a_target_of_what_the_cluster_was_before_a_restore_is_tried_again_soon(
     assert (code, said["state"], said["soon"]) == (1, "failed", True)
     assert all(f"{store.label} holds the backups of cluster" in said["message"] for store in bench.stores)
     assert bench.planned == []
+    # backup_info shows what there is meanwhile
+    assert [one["error"] for one in said["catalog"]["targets"]] == [None, None]
     bench.stores[0].put("owner.json", replace(OWNER, cluster="another").to_json())
     code, said = call(capsys, "tick")
     assert (code, said["state"], "soon" in said) == (1, "failed", False)

@@ -131,7 +131,8 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     if facts.uuid is not None:
         ours, why = _ours(usable, Owner(found.cluster, found.namespace, facts.uuid, now), catalog.may_claim)
         if why and all(isinstance(error, PastError) for error in why.values()) and not ours:
-            return {"state": "failed", "message": "; ".join(map(str, why.values())), "soon": True}
+            there = _describe(stores, catalogs, errors)
+            return {"state": "failed", "message": "; ".join(map(str, why.values())), "soon": True, "catalog": there}
         # Where none is ours the backup is tried, so that it fails when it is due, and after pauses.
         if ours:
             usable, refused = ours, {label for label, error in why.items() if isinstance(error, OwnerError)}
