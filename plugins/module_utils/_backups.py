@@ -175,6 +175,20 @@ def facts(catalog: Entry, now: datetime.datetime) -> Entry:
     }
 
 
+def failures(published: Entry) -> list[str]:
+    """What the agent that leads tried last in vain, one sentence each; its catalog may be of before that."""
+    last, archive = published.get("last") or {}, published.get("archive") or {}
+    tried = (
+        ("verification" if last.get("command") == "verify" else "backup", last),
+        ("archive of binary logs", archive),
+    )
+    return [
+        f"the last {what} failed, at {one.get('time')}: {one.get('message')}"
+        for what, one in tried
+        if one.get("state") == "failed"
+    ]
+
+
 def _problems(target: Entry) -> list[str]:
     error = [target["error"]] if target.get("error") else []
     return [*error, *(target.get("problems") or [])]

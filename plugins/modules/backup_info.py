@@ -104,7 +104,7 @@ holes:
   returned: success
   sample: []
 problems:
-  description: What is wrong with the targets, one sentence each.
+  description: What is wrong with the targets, and what the agents tried last in vain, one sentence each.
   type: list
   elements: str
   returned: success
@@ -159,7 +159,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
             "cluster, give job (galera_backup_info_job=true with the playbook)."
         )
     found = _backups.facts(published["catalog"], datetime.datetime.now(datetime.UTC))
-    found["problems"] = [*([refused] if refused else []), *found["problems"]]
+    found["problems"] = [*([refused] if refused else []), *_backups.failures(published), *found["problems"]]
     return {
         "changed": False,
         "leader": published.get("leader"),

@@ -228,6 +228,8 @@ _PREFIX = text(
     "names of letters, digits, . _ = and - with / between them",
 )
 _GTID = text(r"[0-9]+-[0-9]+-[0-9]+", "a GTID, such as 1-1-4711")
+# Directories of mariadb-backup may lie in one another, as mon/full: the agent names them by their path
+_BACKUP_NAME = r"[A-Za-z0-9][A-Za-z0-9._:+-]*(/[A-Za-z0-9][A-Za-z0-9._:+-]*)?"
 _ONE_NAME = text(_SUBDOMAIN, "the name of a Kubernetes object (a-z, 0-9, - and .)")
 _DIRECTORY = Format("an absolute path without .., such as /data/galera", _directory)
 
@@ -317,11 +319,9 @@ FORMATS: dict[str, Format] = {
     # The range is that of another variable, so it is checked with both
     "galera_cluster_nodeport": Format("a port in galera_cluster_nodeport_range", _convert.as_int),
     "galera_cluster_nodeport_range": Format("two ports with - between them, such as 30000-32767", _port_range),
-    "galera_restore_backup": text(
-        r"[A-Za-z0-9][A-Za-z0-9._:+-]*", "latest or the name of a full backup, as backup_info lists them"
-    ),
+    "galera_restore_backup": text(_BACKUP_NAME, "latest or the name of a full backup, as backup_info lists them"),
     "galera_restore_increment": text(
-        r"[A-Za-z0-9][A-Za-z0-9._:+-]*", "latest, none or the name of an increment, as backup_info lists them"
+        _BACKUP_NAME, "latest, none or the name of an increment, as backup_info lists them"
     ),
     "galera_restore_id": _ONE_LINE,
     "galera_restore_time": Format(

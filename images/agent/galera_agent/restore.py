@@ -180,6 +180,8 @@ def account_sql(plan: Plan) -> str:
         root = _password(plan, "root-password")
         for account in ("root@'localhost'", "root@'%'"):
             lines += _account(account, root, "ALL PRIVILEGES ON *.*", " WITH GRANT OPTION")
+        # Older servers have made these; for who comes from there they count before root@'%'
+        lines += [_unlock(account, root, " IF EXISTS") for account in ("root@'127.0.0.1'", "root@'::1'")]
         if sql.read_secret(plan.secrets, "xtrabackup-password"):
             backup = _password(plan, "xtrabackup-password")
             lines += _account("xtrabackup@'localhost'", backup, f"{sql.BACKUP_GRANTS} ON *.*")
@@ -194,12 +196,13 @@ def account_sql(plan: Plan) -> str:
 
 
 def _account(account: str, password: str, grant: str, option: str = "") -> list[str]:
-    hashed = sql.string(sql.password_hash(password))
-    lines = [
-        f"CREATE USER IF NOT EXISTS {account};",
-        f"ALTER USER {account} IDENTIFIED BY PASSWORD {hashed};",
-    ]
+    lines = [f"CREATE USER IF NOT EXISTS {account};", _unlock(account, password)]
     return [*lines, f"GRANT {grant} TO {account}{option};"] if grant else lines
+
+
+def _unlock(account: str, password: str, condition: str = "") -> str:
+    hashed = sql.string(sql.password_hash(password))
+    return f"ALTER USER{condition} {account} IDENTIFIED BY PASSWORD {hashed} ACCOUNT UNLOCK;"
 
 
 def _password(plan: Plan, key: str) -> str:

@@ -107,7 +107,8 @@ def test_broken_manifests_are_problems(store: VolumeStore, content: bytes, said:
     assert (names(found), found.broken) == ([FULL.name, INC2.name], (INC1.name,))
     assert len(found.problems) == 1
     assert said in found.problems[0]
-    assert "has a manifest that cannot be used" in found.problem_of(INC2.name)
+    needed = f"backup {INC1.name}, which {INC2.name} is an increment of, cannot be used in {store.label}"
+    assert found.problem_of(INC2.name) == f"{needed}: {found.problems[0]}"
     assert sweep(store, OWNER, found, NOW, timedelta(0)).removed == []
 
 
@@ -120,6 +121,7 @@ def test_objects_that_are_missing_or_cut_short(store: VolumeStore) -> None:
         f"{INC1.objects[0].key} is missing: backup {INC1.name} is not whole",
         f"{INC2.objects[0].key} has 799 bytes, not 800: backup {INC2.name} is not whole",
     )
+    assert found.problem_of(INC2.name) == f"backup {INC2.name} cannot be used in {store.label}: {found.problems[1]}"
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_where_all_targets_are_foreign_what_is_due_fails_with_patience(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for store in bench.stores:
-        store.put("owner.json", replace(OWNER, uuid=OTHER_UUID).to_json())
+        store.put("owner.json", replace(OWNER, cluster="other").to_json())
     code, said = call(capsys, "tick")
     assert (code, said["state"]) == (1, "failed")
     assert "holds the backups of" in said["message"]
@@ -217,3 +217,20 @@ def test_each_target_that_can_be_is_told_of_a_restore(bench: Bench, capsys: pyte
     assert found.uuid == OTHER_UUID
     bench.stores[0] = VolumeStore(bench.path / "one")
     assert call(capsys, "adopt", "--uuid", OTHER_UUID)[0] == 0
+
+
+def test_a_target_of_what_the_cluster_was_before_a_restore_is_tried_again_soon(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The nodes may be there before the playbook has told the target of the restore."""
+    for store in bench.stores:
+        store.put("owner.json", replace(OWNER, uuid=OTHER_UUID).to_json())
+    code, said = call(capsys, "tick")
+    assert (code, said["state"], said["soon"]) == (1, "failed", True)
+    assert all(f"{store.label} holds the backups of cluster" in said["message"] for store in bench.stores)
+    assert bench.planned == []
+    # backup_info shows what there is meanwhile
+    assert [one["error"] for one in said["catalog"]["targets"]] == [None, None]
+    bench.stores[0].put("owner.json", replace(OWNER, cluster="another").to_json())
+    code, said = call(capsys, "tick")
+    assert (code, said["state"], "soon" in said) == (1, "failed", False)

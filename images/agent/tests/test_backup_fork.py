@@ -164,6 +164,21 @@ def test_nothing_is_replayed_on_a_backup_from_after_it(server: Server, store: Vo
     assert [(one.first, one.last, one.until) for one in intervals] == [(8, 10, NOW), (8, 8, after.finished)]
 
 
+@pytest.mark.parametrize("gone_back", [True, False])
+def test_times_between_idle_backups_need_no_archive(server: Server, store: VolumeStore, gone_back: bool) -> None:
+    if gone_back:
+        server.commit(10)
+        archive(server, store)
+        store.put(fork.key_of(UUID), Fork(8, 10, NOW, "n-galera-0").to_json())
+    ends = [NOW + timedelta(minutes=number) for number in (10, 20)]
+    found = catalog([full(end) for end in ends])
+    first, second = (one.manifest.finished for one in found.backups)
+    assert streams._steps(store, found.backups[:1], Target(time=second), found) == []
+    for late in (second + timedelta(seconds=1), first - timedelta(seconds=1)):
+        with pytest.raises(TargetError):
+            streams._steps(store, found.backups[:1], Target(time=late), found)
+
+
 def test_segments_that_were_put_together_are_refused() -> None:
     """As an agent did that knew nothing of it: one begins within what was there before, and is all from later."""
     spans, documents = segments((1, 10), (8, 14))

@@ -243,11 +243,26 @@ def test_backups_of_different_transactions_make_nothing_of_the_time_between_them
     spans, documents = segments((1, 4))
     found = intervals([backup(4), backup(8)], spans, lambda span: documents[span.key], 1)
     assert [(one.last, one.until) for one in found] == [(4, minute(4.5)), (8, minute(8.5))]
-    assert [one.until for one in intervals([backup(4), backup(8)], [], lambda span: documents[span.key], 0)] == [
-        minute(4.5)
-    ]
     with pytest.raises(TargetError):
         steps(4, Target(time=minute(7)), spans, lambda span: documents[span.key], minute(4.5), {8: minute(8.5)})
+
+
+def test_without_an_archive_each_backup_is_a_point_and_idle_ones_are_an_interval() -> None:
+    idle = replace(backup(8), finished=minute(20))
+    backups = [replace(one, seqno=seqno) for one, seqno in ((backup(4), 14), (backup(8), 18), (idle, 18))]
+
+    def load(span: Span) -> Segment:
+        raise AssertionError(span)
+
+    found = intervals(backups, [], load, 0)
+    assert [(one.since, one.until) for one in found] == [(minute(4.5), minute(4.5)), (minute(8.5), minute(20))]
+    shown = [[recovery.unchanged(one, backups, minute(at)) for at in (4.5, 6, 8.5, 19, 21)] for one in backups]
+    assert shown == [[True, False, False, False, False], [False, False, True, True, False], [False] * 5]
+    another = replace(backup(9), seqno=19)
+    assert not recovery.unchanged(backups[1], [another, idle], minute(19))
+    for moment, near in ((5, "12:04:30Z to 2026-11-21T12:04:30Z"), (30, "12:08:30Z to 2026-11-21T12:20:00Z")):
+        said = recovery.nearest(found, Target(time=minute(moment)), 0)
+        assert said == f"the nearest that can be restored are 2026-11-21T{near}"
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,16 @@ def test_failures_are_counted_told_and_tried_again_later(bench: Bench) -> None:
     assert bench.words[-1] == ("tick",)
 
 
+def test_what_a_restore_is_about_to_allow_is_tried_again_soon(bench: Bench) -> None:
+    for _ in range(3):
+        bench.rounds(61)
+        bench.started[-1].ends("failed", soon=True)
+        bench.rounds(3)
+    bench.rounds(61)
+    assert bench.words == [("tick",)] * 4
+    assert {(one["reason"], one["type"]) for one in bench.kube.events} == {("BackupFailed", "Warning")}
+
+
 def test_a_backup_that_a_target_did_not_take_is_tried_again_with_patience(bench: Bench) -> None:
     """What is due for that target would else be taken again at once, into the other one as well."""
     bench.rounds(1)

@@ -28,6 +28,10 @@ class OwnerError(StoreError):
     """The store belongs to another cluster, or does not say whose it is."""
 
 
+class PastError(OwnerError):
+    """The store is of what this cluster was before a restore, which tells the store of it at its end: see adopt()."""
+
+
 @dataclass(frozen=True)
 class Owner:
     """The cluster whose backups a store holds. uuid: of the Galera state. created: when the store was taken."""
@@ -158,12 +162,13 @@ class Catalog:
         return self.by_name[name]
 
     def _absent(self, name: str, needed: str = "") -> str:
-        why = "is not there"
+        why, reason = "is not there", ""
         if name in self.broken:
-            why = "has a manifest that cannot be used"
+            why = "cannot be used"
+            reason = next((f": {one}" for one in self.problems if one.startswith(f"{BACKUPS}{name}/")), "")
         elif name in self.incomplete:
             why = "is incomplete, it has no manifest"
-        return f"backup {name}{needed} {why} in {self.store}"
+        return f"backup {name}{needed} {why} in {self.store}{reason}"
 
 
 def read(store: Store, known: Iterable[Catalog] = ()) -> Catalog:
@@ -207,7 +212,8 @@ def check_owner(store: Store, mine: Owner) -> None:
     except ValueError as error:
         raise OwnerError(f"{store.label} has an {OWNER} that cannot be used: {error}") from None
     if (theirs.cluster, theirs.namespace, theirs.uuid) != (mine.cluster, mine.namespace, mine.uuid):
-        raise OwnerError(
+        past = (theirs.cluster, theirs.namespace) == (mine.cluster, mine.namespace)
+        raise (PastError if past else OwnerError)(
             f"{store.label} holds the backups of {theirs}, not of {mine}; "
             "give each cluster a volume or prefix of its own"
         )

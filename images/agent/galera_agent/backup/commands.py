@@ -43,7 +43,7 @@ from . import (
     verify,
 )
 from .binlog_events import BinlogError
-from .catalog import Catalog, ChainError, Owner, OwnerError
+from .catalog import Catalog, ChainError, Owner, OwnerError, PastError
 from .document import to_time
 from .pipe import Limit, StreamError
 from .segment import SegmentError
@@ -130,6 +130,9 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     refused: set[str] = set()
     if facts.uuid is not None:
         ours, why = _ours(usable, Owner(found.cluster, found.namespace, facts.uuid, now), catalog.may_claim)
+        if why and all(isinstance(error, PastError) for error in why.values()) and not ours:
+            there = _describe(stores, catalogs, errors)
+            return {"state": "failed", "message": "; ".join(map(str, why.values())), "soon": True, "catalog": there}
         # Where none is ours the backup is tried, so that it fails when it is due, and after pauses.
         if ours:
             usable, refused = ours, {label for label, error in why.items() if isinstance(error, OwnerError)}

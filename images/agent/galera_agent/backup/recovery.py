@@ -98,18 +98,40 @@ def intervals(
     Backups that meet the same stretch of the archive are one interval. Where there is an archive, a backup without a
     GTID of the domain is none of it: see start(). load reads the document of a segment.
     """
+    if not spans:
+        return _points(backups, domain)
     ranges = covered(spans)
     result: list[Interval] = []
-    known = [one for one in backups if not spans or domain in sequences(one.gtid)]
+    known = [one for one in backups if domain in sequences(one.gtid)]
     for one in sorted(known, key=lambda one: sequence_of(one.gtid, domain)):
         start = sequence_of(one.gtid, domain)
         last = next((end for first, end in ranges if first <= start + 1 <= end), start)
         if result and start <= result[-1].last:
-            if spans and start == result[-1].last:
+            if start == result[-1].last:
                 # Nothing was committed up to its end.
                 result[-1] = replace(result[-1], until=max(result[-1].until, one.finished))
             continue
         result.append(Interval(one.name, start, last, one.finished, _until(one.finished, last, spans, load)))
+    return result
+
+
+def unchanged(base: Manifest, backups: Iterable[Manifest], time: datetime) -> bool:
+    """Whether backups of its history show that from a backup to a time nothing was committed."""
+    points = _points([base, *(one for one in backups if one.uuid == base.uuid)], 0)
+    return any(one.since <= base.finished <= time <= one.until for one in points)
+
+
+def _points(backups: Iterable[Manifest], domain: int) -> list[Interval]:
+    """What can be restored without an archive: each backup, and every time between those of one position."""
+    result: list[Interval] = []
+    position = None
+    for one in sorted(backups, key=lambda one: one.finished):
+        if one.seqno == position:
+            result[-1] = replace(result[-1], until=one.finished)
+        else:
+            last = sequence_of(one.gtid, domain)
+            result.append(Interval(one.name, last, last, one.finished, one.finished))
+        position = one.seqno
     return result
 
 
@@ -205,10 +227,9 @@ def nearest(found: Sequence[Interval], target: Target, domain: int) -> str:
         return abs(min(max(sequence, one.first), one.last) - sequence)
 
     best = min(found, key=distance)
-    return (
-        f"the nearest that can be restored are {to_time(best.since)} to {to_time(best.until)}, "
-        f"transactions {best.first} to {best.last} of domain {domain}"
-    )
+    # Without an archive a backup is no interval of transactions
+    archived = f", transactions {best.first} to {best.last} of domain {domain}" if best.last else ""
+    return f"the nearest that can be restored are {to_time(best.since)} to {to_time(best.until)}{archived}"
 
 
 def _steps(after: int, wanted: Sequence[Span], load: Callable[[Span], Segment]) -> Iterator[Step]:

@@ -202,7 +202,7 @@ class Scheduler:
             progress.document["last"] = {**last, "backup": result.get("backup")}
         if tick and state == "succeeded" and not result.get("not_in"):
             progress.failures, progress.failed_at = 0, None
-        elif tick and state != "nothing" and self._request is None:
+        elif tick and state != "nothing" and self._request is None and not result.get("soon"):
             # Also one that a target did not take: what is due for that one is not tried again at once.
             progress.failures, progress.failed_at = progress.failures + 1, time.time()
         if result.get("catalog"):

@@ -271,16 +271,17 @@ def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Ca
     last = chosen[-1].manifest
     spans, load = segment.spans(store, last.uuid), load_segment(store)
     gone_back = fork.read(store, last.uuid)
+    others = [] if read is None else [one.manifest for one in read.backups if not read.problem_of(one.name)]
     if gone_back is not None and last.finished > gone_back.since:
-        if target.time is not None and target.time == last.finished:
+        later = [one for one in others if one.finished > gone_back.since]
+        if target.time is not None and recovery.unchanged(last, later, target.time):
             return []
         raise TargetError(str(gone_back))
     if not spans:
-        if target.time is not None and target.time == last.finished:
+        if target.time is not None and recovery.unchanged(last, others, target.time):
             return []
         raise TargetError("there is no archive of binary logs of its cluster")
     domain = load(spans[-1]).domain
-    others = [] if read is None else [one.manifest for one in read.backups if not read.problem_of(one.name)]
     mine = [one for one in others if one.uuid == last.uuid and (gone_back is None or one.finished <= gone_back.since)]
     after = recovery.start(last, target, domain)
     return recovery.steps(after, target, spans, load, last.finished, recovery.ends(mine, domain))

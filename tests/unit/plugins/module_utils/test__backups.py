@@ -116,3 +116,16 @@ def test_last_report() -> None:
 )
 def test_progress(published: dict[str, Any], words: str) -> None:
     assert words in _backups.progress(state(catalog=published))
+
+
+def test_what_failed_last_is_a_problem() -> None:
+    """The catalog may be from before, when the target was still there."""
+    failed = {"state": "failed", "message": "s3 is not reachable", "time": "2026-11-21T14:00:00Z"}
+    said = "failed, at 2026-11-21T14:00:00Z: s3 is not reachable"
+    assert _backups.failures({"last": {"command": "tick", **failed}, "archive": failed}) == [
+        f"the last backup {said}",
+        f"the last archive of binary logs {said}",
+    ]
+    assert _backups.failures({"last": {"command": "verify", **failed}}) == [f"the last verification {said}"]
+    assert _backups.failures({"last": {"state": "succeeded"}, "archive": {"state": "succeeded"}}) == []
+    assert _backups.failures({"last": None}) == []

@@ -261,6 +261,13 @@ def test_info_is_what_the_leader_told(api: FakeKubernetes) -> None:
     assert found["backups"][0]["chain"] == ["20261121T130000Z-full"]
 
 
+def test_info_says_what_failed_since(api: FakeKubernetes) -> None:
+    last = {"command": "tick", "state": "failed", "message": "s3 is not reachable", "time": "2026-11-21T14:00:00Z"}
+    add_state(api, catalog={"leader": "demo-galera-2", "catalog": CATALOG, "last": last})
+    found = backup_info.work(module(api, job=None))
+    assert found["problems"] == ["the last backup failed, at 2026-11-21T14:00:00Z: s3 is not reachable"]
+
+
 def test_info_that_nobody_told_is_said_to_be_missing(api: FakeKubernetes) -> None:
     with pytest.raises(GaleraError, match="No agent of the cluster demo has told of its backups"):
         backup_info.work(module(api, job=None))

@@ -162,6 +162,17 @@ def test_what_is_a_time(text: str) -> None:
     assert FORMATS["galera_restore_time"].read(text) == text
 
 
+@pytest.mark.parametrize("name", ["galera_restore_backup", "galera_restore_increment"])
+def test_names_of_backups(name: str) -> None:
+    """A directory of mariadb-backup may lie in another one; the agent lists it by its path."""
+    read = FORMATS[name].read
+    for text in ("latest", "20261121T132300Z-full", "2026-11-21_13:23", "mon/full"):
+        assert read(text) == text
+    for text in ("../full", "/mon/full", "mon/../full", "mon//full", "mon/", "a/b/c", ".hidden", "mon/-x", ""):
+        with pytest.raises(ValueError):  # noqa: PT011
+            read(text)
+
+
 @pytest.mark.parametrize("text", ["2026-11-21T14:30:00Z", "2026-11-21T15:30:00+01:00", "2026-11-21 14:30:00.5Z"])
 def test_a_time_that_yaml_has_read(text: str) -> None:
     """With its zone it says what it means."""
