@@ -127,7 +127,11 @@ def _of_degraded(sight: Sight, events: t.Sequence[Manifest]) -> str:
     absent = [name for name in lacking if name not in seen]
     if absent and not _under_way(sight):
         return f"Run the site playbook: {and_list(absent)} {'has' if len(absent) == 1 else 'have'} no pod."
-    return f"Wait: {and_list(lacking)} {'comes' if len(lacking) == 1 else 'come'} back by itself, unless it stays so."
+    one = len(lacking) == 1
+    return (
+        f"Wait: {and_list(lacking)} {'comes' if one else 'come'} back by {'itself' if one else 'themselves'}. "
+        f"If that takes longer than five minutes: {_look_into(sight, lacking[0])}"
+    )
 
 
 def _of_down(sight: Sight, events: t.Sequence[Manifest]) -> str:
