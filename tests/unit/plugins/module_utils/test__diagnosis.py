@@ -104,6 +104,11 @@ DOWN = tuple(waiting(ordinal, "present", "waits for demo-galera-2") for ordinal 
             "recover playbook with -e galera_recover_confirm=demo.",
         ),
         (
+            sight(*TWO, Node("demo-galera-2", "node", "Running", phase="refused", reason="foreign")),
+            "The others serve. Bind the right volume, or save what is needed from that of demo-galera-2 and empty it: "
+            "`kubectl -n db delete pvc data-demo-galera-2 --wait=false`, `kubectl -n db delete pod demo-galera-2`.",
+        ),
+        (
             sight(Node("demo-galera-1", "node", "Running", phase="refused", reason="x"), record=None),
             "Mend what demo-galera-1 tells, then run the site playbook.",
         ),
