@@ -38,6 +38,8 @@ def status_table(info: dict[str, Any]) -> list[str]:
     cluster = info.get("cluster", {})
     lines += [line for node in nodes for line in _findings(node)]
     lines += [_lease(name, cluster[key]) for key, name in _LEASES.items() if cluster.get(key)]
+    if cluster.get("unfinished") and cluster["unfinished"] not in cluster.get("next_step", ""):
+        lines.append(f"unfinished: {cluster['unfinished']}")
     if cluster.get("uuid") and "next_step" in cluster:
         lines.append(f"history {cluster['uuid']}, writer {cluster.get('writer') or 'none'}")
     lines.append(f"{cluster.get('verdict')}: {cluster.get('reason')}")

@@ -127,7 +127,11 @@ def _of_degraded(sight: Sight, events: t.Sequence[Manifest]) -> str:
     absent = [name for name in lacking if name not in seen]
     if absent and not _under_way(sight):
         return f"Run the site playbook: {and_list(absent)} {'has' if len(absent) == 1 else 'have'} no pod."
-    return f"Wait: {and_list(lacking)} {'comes' if len(lacking) == 1 else 'come'} back by itself, unless it stays so."
+    one = len(lacking) == 1
+    return (
+        f"Wait: {and_list(lacking)} {'comes' if one else 'come'} back by {'itself' if one else 'themselves'}. "
+        f"If that takes longer than five minutes: {_look_into(sight, lacking[0])}"
+    )
 
 
 def _of_down(sight: Sight, events: t.Sequence[Manifest]) -> str:
@@ -155,6 +159,12 @@ def _of_refused(sight: Sight) -> str:
     nodes = [node.name for node in sight.nodes if node.phase == "refused"]
     if not sight.record:
         return f"Mend what {and_list(nodes)} {'tells' if len(nodes) == 1 else 'tell'}, then run the site playbook."
+    if any(node.primary for node in sight.nodes):
+        where = f"kubectl -n {sight.names.namespace} delete"
+        return (
+            f"The others serve. Bind the right volume, or save what is needed from that of {nodes[0]} and empty it: "
+            f"`{where} pvc data-{nodes[0]} --wait=false`, `{where} pod {nodes[0]}`."
+        )
     return (
         f"Read why {and_list(nodes)} {'refuses' if len(nodes) == 1 else 'refuse'}, and bring back the volume that is "
         f"told of; to go on without it, run the recover playbook with -e galera_recover_confirm={sight.names.name}."

@@ -87,6 +87,15 @@ class Roller:
         lacks = goal_serving(sight)
         return lacks if lacks or self._document is None else _rollout.staying(sight)
 
+    def _leaving(self, sight: Sight, restart: _rollout.Restart | None) -> str:
+        """What lacks until whoever leaves is gone and counts no more: the node that stops next may elect alone."""
+        if restart is not None or self._document is None:
+            return ""
+        lacks = _rollout.staying(sight)
+        if not lacks:
+            self._record_size(sight)
+        return lacks
+
     def _record_size(self, sight: Sight) -> None:
         """Record the size: all are Synced, and whoever has left needs to be heard no more when they elect."""
         if self._document is None or sight.state is None or not sight.record or sight.recorded_size == self._size:
@@ -179,7 +188,7 @@ class Roller:
             self._lease.check()
             step = _rollout.next_step(sight, restart)
             if step.action == "evict":
-                return self._evict(sight, step, waiter)
+                return self._leaving(sight, restart) or self._evict(sight, step, waiter)
             return step.reason if step.action == "wait" else ""
 
         try:

@@ -18,6 +18,8 @@ _OWNED = re.compile(
     r"|wsrep_(on|cluster_address|cluster_name|new_cluster|recover|start_position|notify_cmd|data_home_dir)"
     r"|wsrep_node_\w+|wsrep_sst_\w+"
 )
+# With these a server loses what it has acknowledged: its files away from the volume, prepared transactions dropped
+_LOSING = re.compile(r"innodb_(data_home_dir|log_group_home_dir|undo_directory)|aria_log_dir_path|tc_heuristic_recover")
 # Per-node addresses and paths, everything by which a node could come up on its own guess, and what moves the majority
 _OWNED_PROVIDER = re.compile(
     r"base_(dir|host|port)|gcache\.(dir|name|recover)|gmcast\.(listen_addr|group|peer_addr)|ist\.recv_(addr|bind)"
@@ -33,8 +35,17 @@ def option_name(name: str) -> str:
 
 def is_owned_option(name: str) -> bool:
     """Tell whether a my.cnf option is one that the collection sets, also behind a modifier such as loose_."""
+    return _matches(_OWNED, name)
+
+
+def loses_writes(name: str) -> bool:
+    """Tell whether a my.cnf option takes data from the volume of the node, also behind a modifier such as loose_."""
+    return _matches(_LOSING, name)
+
+
+def _matches(options: re.Pattern[str], name: str) -> bool:
     plain = option_name(name)
-    return bool(_OWNED.fullmatch(plain) or _OWNED.fullmatch(_MODIFIERS.sub("", plain)))
+    return bool(options.fullmatch(plain) or options.fullmatch(_MODIFIERS.sub("", plain)))
 
 
 def is_owned_provider_option(name: str) -> bool:

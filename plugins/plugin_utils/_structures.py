@@ -166,6 +166,8 @@ def check_mycnf(name: str, value: Mapping[str, Any]) -> list[str]:
             found.append(f"{name}.{key} is not allowed: give galera_cluster_provider_options instead.")
         elif _mycnf.is_owned_option(key):
             found.append(f"{name}.{key} is not allowed: the collection sets this option itself.")
+        elif _mycnf.loses_writes(key):
+            found.append(f"{name}.{key} is not allowed: acknowledged writes would be lost with it.")
         elif not isinstance(item, (str, int, float)) or (isinstance(item, str) and re.search(r"[\x00-\x1f]", item)):
             found.append(problem(f"{name}.{key}", item, "a number, true, false or text of one line"))
     return found

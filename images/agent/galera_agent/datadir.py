@@ -77,6 +77,20 @@ def inspect(datadir: Path) -> Data:
     return "partial" if any(not _SIDE.fullmatch(name) for name in names) else "empty"
 
 
+def drop_marks(datadir: Path) -> list[str]:
+    """Remove the marks of a state transfer that did not end, from under a server that has everything; returns them.
+
+    Raises OSError where one cannot be removed.
+    """
+    found = [datadir / name for name in _TORSO if (datadir / name).exists()]
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return [path.name for path in found]
+
+
 def being_made(datadir: Path) -> Path:
     """Where a data directory is made of a backup, from which its node joins: beside its place."""
     return datadir.with_name(f"{datadir.name}.fill")

@@ -165,9 +165,17 @@ kill_when_told() {
     kill -KILL "$1"
 }
 
+# A server and its donor script look behind the link of a ConfigMap, at a directory that goes when the ConfigMap changes:
+# without a file of its own no server could give a full state transfer from then on, and it would give one by options
+# that it does not run with.
+keep_options() {
+    install -m 0640 "$GALERA_CNF" "$GALERA_RUNDIR/server.cnf"
+}
+
 serve() {
     serving=yes
-    mariadbd "$@" <&0 &
+    keep_options
+    mariadbd "${@/#--defaults-file=$GALERA_CNF/--defaults-file=$GALERA_RUNDIR/server.cnf}" <&0 &
     child=$!
     kill_when_told "$child" &
     local reader=$!

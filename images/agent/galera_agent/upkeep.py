@@ -14,7 +14,7 @@ from dataclasses import replace
 from pymysql import MySQLError
 
 from . import decide, transfer
-from .datadir import Evidence
+from .datadir import Evidence, drop_marks
 from .events import Events
 from .facts import Facts
 from .kube import ApiError
@@ -23,7 +23,7 @@ from .members import Action, Contact, Member
 from .record import Recorder
 from .settings import Settings
 from .state import State, fresh
-from .wsrep import DONOR, JOINING, Server, Status, reason_of
+from .wsrep import DONOR, JOINING, SYNCED, Server, Status, reason_of
 
 # A server that lost its primary component is taken in again by Galera within this time, if it can be.
 MERGE_SECONDS = 15.0
@@ -80,6 +80,7 @@ class Upkeep:
             self._outside_since = self._others_had = self._level_since = None
             self.quietly(lambda: self._record_and_release(status))
             self._free_donor()
+            self._take_for_whole()
             return True
         self._idle_since = None
         self._come_back()
@@ -205,6 +206,17 @@ class Upkeep:
             f"it has stayed Donor/Desynced for {IDLE_DONOR_SECONDS:g} s without a state transfer, because the group "
             f"had split when that ended: it serves nobody and can be no donor"
         )
+
+    def _take_for_whole(self) -> None:
+        """Remove what marks the volume of a Synced server as half-filled: after a crash it would count for nothing."""
+        status = self._fresh()
+        if status is None or status.local_state != SYNCED or transfer.running(self._settings.rundir, "joiner"):
+            return
+        try:
+            if marks := drop_marks(self._settings.datadir):
+                self._log(f"removed {' and '.join(marks)} of an earlier state transfer: the server is Synced")
+        except OSError as error:
+            self.problem(f"cannot remove the mark of an earlier state transfer: {error}", "mark")
 
     def _fresh(self) -> Status | None:
         """What the running server said less than a second ago; None where it said nothing."""

@@ -469,3 +469,15 @@ def test_a_server_that_has_received_its_data_ends_in_order(stage: Stage) -> None
 
 def test_draining_without_an_agent_holds_nothing_up(stage: Stage) -> None:
     subprocess.run(["bash", str(SCRIPTS / "drain.sh")], env=stage.env, check=True, timeout=20)
+
+
+def test_a_server_keeps_the_options_that_it_was_started_with(stage: Stage) -> None:
+    """Kubernetes removes the directory behind the link of a ConfigMap that has changed; a donor needs the file."""
+    stage.listen()
+    stage.start()
+    given, kept = f"--defaults-file={stage.env['GALERA_CNF']}", stage.root / "run/server.cnf"
+    stage.asked()[2].answer(["exec", given, "--datadir=x"])
+    written = (stage.root / "galera.cnf").read_text()
+    assert stage.output().splitlines()[2:4] == [f"--defaults-file={kept}", "--datadir=x"]
+    (stage.root / "galera.cnf").unlink()
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == (written, 0o640)

@@ -336,3 +336,23 @@ def test_a_joiner_must_be_level_all_the_time(joiner: Joiner, between: dict[str, 
     joiner.rounds(6, **between)
     assert joiner.rounds(19) == 0
     assert joiner.rounds(12) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "taken"), [({}, True), ({"local_state": "2"}, False), ({"cluster_status": "non-Primary"}, False)]
+)
+def test_the_volume_of_a_synced_server_is_not_taken_for_half_filled(
+    rig: Rig, rows: dict[str, str], taken: bool
+) -> None:
+    datadir = rig.settings.datadir
+    (datadir / ".sst").mkdir(parents=True)
+    (datadir / "sst_in_progress").touch()
+    with (rig.settings.rundir / "sst.joiner").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        rig.state.heard(status(**rows), "11.8.6", "", True)
+        rig.rounds(1)
+        assert sorted(path.name for path in datadir.iterdir()) == [".sst", "sst_in_progress"]
+    rig.state.heard(status(**rows), "11.8.6", "", True)
+    rig.rounds(1)
+    assert sorted(path.name for path in datadir.iterdir()) == ([] if taken else [".sst", "sst_in_progress"])
+    assert any("removed sst_in_progress and .sst" in line for line in rig.lines) == taken

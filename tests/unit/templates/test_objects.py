@@ -432,3 +432,9 @@ def test_haproxy_is_ready_only_with_a_node_that_it_can_use(clusters: dict[str, M
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
     budget = clusters["pks"].one("galera-3-haproxy.yml", "PodDisruptionBudget")["spec"]
     assert (budget["unhealthyPodEvictionPolicy"], spec["minReadySeconds"]) == ("AlwaysAllow", 5)
+
+
+def test_a_server_that_hangs_is_killed_long_before_one_that_stops_in_order(clusters: dict[str, Manifests]) -> None:
+    pod = _nodes(clusters["pks"], 3)["spec"]["template"]["spec"]
+    probe = next(each for each in pod["containers"] if each["name"] == "mariadb")["livenessProbe"]
+    assert (pod["terminationGracePeriodSeconds"], probe["terminationGracePeriodSeconds"]) == (600, 60)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import pytest
 from ansible_collections.stateful.galera.plugins.filter.status_table import status_table
 
 NODE = {
@@ -71,3 +72,12 @@ def test_tells_what_a_diagnosis_found() -> None:
         "degraded: r",
         "next step: Wait.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("next_step", "told"),
+    [("Wait.", ["unfinished: 2 of 3 nodes lack it"]), ("Run the site playbook: 2 of 3 nodes lack it.", [])],
+)
+def test_what_a_run_has_left_to_do_is_told_once(next_step: str, told: list[str]) -> None:
+    cluster = {"verdict": "v", "reason": "r", "next_step": next_step, "unfinished": "2 of 3 nodes lack it"}
+    assert status_table({"nodes": [], "cluster": cluster})[1:-2] == told

@@ -55,6 +55,10 @@ DOWN = tuple(waiting(ordinal, "present", "waits for demo-galera-2") for ordinal 
         (sight(stateful_set=None), "Run the site playbook."),
         (sight(node(0), waiting(1), waiting(2), record=None), "Wait, or run the site playbook, which goes on"),
         (sight(*TWO, node(2, state="Joiner", ready=False)), "Wait: demo-galera-2 gets what was missed"),
+        (
+            sight(*TWO, node(2, cluster_status=None, state=None, ready=False)),
+            "Wait: demo-galera-2 comes back by itself. If that takes longer than five minutes: Read `kubectl",
+        ),
         (sight(*TWO, _silent(2)), "Read `kubectl -n db describe pod demo-galera-2`"),
         (
             sight(*TWO, Node("demo-galera-2", "node", "Pending"), pods=(*PODS[:2], _pending(2))),
@@ -98,6 +102,11 @@ DOWN = tuple(waiting(ordinal, "present", "waits for demo-galera-2") for ordinal 
             sight(waiting(0), Node("demo-galera-1", "node", "Running", phase="refused", reason="lost")),
             "Read why demo-galera-1 refuses, and bring back the volume that is told of; to go on without it, run the "
             "recover playbook with -e galera_recover_confirm=demo.",
+        ),
+        (
+            sight(*TWO, Node("demo-galera-2", "node", "Running", phase="refused", reason="foreign")),
+            "The others serve. Bind the right volume, or save what is needed from that of demo-galera-2 and empty it: "
+            "`kubectl -n db delete pvc data-demo-galera-2 --wait=false`, `kubectl -n db delete pod demo-galera-2`.",
         ),
         (
             sight(Node("demo-galera-1", "node", "Running", phase="refused", reason="x"), record=None),

@@ -114,6 +114,31 @@ def test_new_form_reaches_one_node_after_the_other(api: FakeKubernetes) -> None:
     assert (again["changed"], again["did"], cluster.stopped) == (False, [], NODES[::-1])
 
 
+def test_a_node_that_has_left_counts_no_more_when_the_next_one_stops(api: FakeKubernetes) -> None:
+    """Two nodes become one, which stops for a new form: it would wait for the one that left, for ever."""
+    cluster, counted = Cluster(api), []
+    state = api.objects["ConfigMap", "db", "demo-galera-state"]
+    state["metadata"]["annotations"]["stateful.galera/size"] = "4"
+
+    def look(method: str, path: str) -> None:
+        if path.endswith("/eviction"):
+            counted.append(api.get("ConfigMap", "demo-galera-state")["metadata"]["annotations"])  # type: ignore[index]
+        cluster._before(method, path)
+
+    api.before = look
+    assert _run(api)["did"][0] == "Recorded that the cluster has 3 nodes, no longer 4."
+    assert counted == [{"stateful.galera/size": "3"}] * 3
+
+
+def test_no_node_stops_before_another_has_left(api: FakeKubernetes) -> None:
+    cluster = Cluster(api)
+    cluster._make("demo-galera-3", "new")
+    del api.agents["demo-galera-3"]
+    with pytest.raises(GaleraError, match=r"demo-galera-3 has not left yet.* No node was stopped"):
+        _run(api, wait_timeout=0)
+    assert cluster.stopped == []
+
+
 def test_run_that_was_killed_is_gone_on_with(api: FakeKubernetes) -> None:
     cluster = Cluster(api)
     cluster._make("demo-galera-2", "new")

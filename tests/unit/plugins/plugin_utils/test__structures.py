@@ -11,9 +11,16 @@ SELECTOR, TOLERATIONS = "galera_cluster_node_selector", "galera_cluster_tolerati
 MYCNF, PROVIDER = "galera_cluster_mycnf", "galera_cluster_provider_options"
 LABEL_VALUE = "a label value (text of at most 63 letters, digits, - _ and .; true and numbers in quotes)"
 KEY = "a Kubernetes key, such as topology.kubernetes.io/zone"
+LOSES = "is not allowed: acknowledged writes would be lost with it."
 OWNED = "is not allowed: the collection sets this option itself."
 
 BAD: list[tuple[str, Any, str]] = [
+    *(
+        (MYCNF, {option: "/tmp"}, f"{MYCNF}.{option} {LOSES}")
+        for option in ("innodb_log_group_home_dir", "innodb-data-home-dir", "loose_innodb_undo_directory")
+    ),
+    (MYCNF, {"tc_heuristic_recover": "ROLLBACK"}, f"{MYCNF}.tc_heuristic_recover {LOSES}"),
+    (MYCNF, {"aria_log_dir_path": "/tmp"}, f"{MYCNF}.aria_log_dir_path {LOSES}"),
     (RESOURCES, {"memory": "1Gi"}, f"{RESOURCES}.memory is not known: allowed are requests and limits."),
     (
         RESOURCES,
