@@ -20,6 +20,7 @@ _OWNED = re.compile(
 )
 # With these a server loses what it has acknowledged: its files away from the volume, prepared transactions dropped
 _LOSING = re.compile(r"innodb_(data_home_dir|log_group_home_dir|undo_directory)|aria_log_dir_path|tc_heuristic_recover")
+_BINLOG = re.compile(r"log_bin(_index)?")
 # Per-node addresses and paths, everything by which a node could come up on its own guess, and what moves the majority
 _OWNED_PROVIDER = re.compile(
     r"base_(dir|host|port)|gcache\.(dir|name|recover)|gmcast\.(listen_addr|group|peer_addr)|ist\.recv_(addr|bind)"
@@ -41,6 +42,11 @@ def is_owned_option(name: str) -> bool:
 def loses_writes(name: str) -> bool:
     """Tell whether a my.cnf option takes data from the volume of the node, also behind a modifier such as loose_."""
     return _matches(_LOSING, name)
+
+
+def is_binlog_path(name: str, value: Any) -> bool:
+    """Tell whether an option puts the binary log into another directory than the data."""
+    return _matches(_BINLOG, name) and "/" in str(value)
 
 
 def _matches(options: re.Pattern[str], name: str) -> bool:

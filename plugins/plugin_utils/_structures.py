@@ -170,6 +170,9 @@ def check_mycnf(name: str, value: Mapping[str, Any]) -> list[str]:
             found.append(f"{name}.{key} is not allowed: acknowledged writes would be lost with it.")
         elif not isinstance(item, (str, int, float)) or (isinstance(item, str) and re.search(r"[\x00-\x1f]", item)):
             found.append(problem(f"{name}.{key}", item, "a number, true, false or text of one line"))
+        elif _mycnf.is_binlog_path(key, item):
+            # with it the transactions that were only prepared when a server was killed
+            found.append(problem(f"{name}.{key}", item, "a name without /: the log stays in the data directory"))
     return found
 
 

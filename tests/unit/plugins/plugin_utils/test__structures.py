@@ -19,6 +19,11 @@ BAD: list[tuple[str, Any, str]] = [
         (MYCNF, {option: "/tmp"}, f"{MYCNF}.{option} {LOSES}")
         for option in ("innodb_log_group_home_dir", "innodb-data-home-dir", "loose_innodb_undo_directory")
     ),
+    (
+        MYCNF,
+        {"log-bin": "/tmp/x"},
+        f'{MYCNF}.log-bin is "/tmp/x", but must be a name without /: the log stays in the data directory.',
+    ),
     (MYCNF, {"tc_heuristic_recover": "ROLLBACK"}, f"{MYCNF}.tc_heuristic_recover {LOSES}"),
     (MYCNF, {"aria_log_dir_path": "/tmp"}, f"{MYCNF}.aria_log_dir_path {LOSES}"),
     (RESOURCES, {"memory": "1Gi"}, f"{RESOURCES}.memory is not known: allowed are requests and limits."),
