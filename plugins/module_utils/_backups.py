@@ -3,9 +3,9 @@
 
 """What the agents publish about backups, and requests to them. Pure.
 
-The ConfigMap <name>-galera-backup-state has four keys, each a JSON text: `request` and `result` (one at a time),
+The ConfigMap <name>-galera-backup-state has four keys that are a JSON text: `request` and `result` (one at a time),
 `catalog`, {"leader", "catalog": {"time", "targets": [...]}, "running", "last", "archive", "next"}, and while agents
-refuse the settings `refused`, {"message"}.
+refuse the settings `refused`, {"message"}. When its key `look`, a time, changes the leader looks at the targets.
 """
 
 from __future__ import annotations

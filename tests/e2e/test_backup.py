@@ -243,6 +243,8 @@ def test_the_playbooks_take_list_and_verify_backups(chain: dict[str, str], inven
     assert changed(play(path, "backup", galera_backup_kind="full")) == 1
     (made,) = {one["name"] for one in target()["backups"]} - before
     assert f"{made} passed" in " ".join(play(path, "backup_verify", galera_backup_verify=made).split())
+    assert re.search(rf"{made} .* 1 +yes ", play(path, "backup_info"))
+    assert f"{made} in s3://{BUCKET}/bak was restored on trial and found right" in do("get", "events")
     # as docs/backup.md says it; the newest backup, which is the one just made
     do("create", "job", "--from=cronjob/bak-galera-backup-verify", "check")
     do("wait", "--for=condition=Complete", "job/check", "--timeout=180s")

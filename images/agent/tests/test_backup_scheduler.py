@@ -134,6 +134,48 @@ def test_without_settings_nothing_happens(bench: Bench) -> None:
     assert (bench.started, bench.kube.leases) == ([], {})
 
 
+def catalog(**verified: bool | None) -> dict[str, Any]:
+    """What a look at one target finds, by name of the backup."""
+    backups = [{"name": name, "verified": verdict} for name, verdict in verified.items()]
+    return {"targets": [{"target": "s3://b/n", "backups": backups}]}
+
+
+@pytest.mark.parametrize("by_another_leader", [False, True])
+def test_a_verdict_of_a_trial_restore_elsewhere_is_an_event(bench: Bench, by_another_leader: bool) -> None:
+    before, after = catalog(b1=None, b2=True, b3=None), catalog(b1=True, b2=False, b3=None, b4=True)
+    if by_another_leader:
+        bench.kube.patch_config_map(STATE, {"catalog": json.dumps({"catalog": before})})
+    else:
+        bench.rounds(1)
+        bench.started[-1].ends("nothing", catalog=before, next=later(seconds=-1))
+    bench.rounds(5)
+    assert bench.kube.events == []
+    bench.started[-1].ends("nothing", catalog=after)
+    bench.rounds(1)
+    told = [(one["reason"], one["type"], one["message"]) for one in bench.kube.events]
+    assert told == [
+        ("BackupVerificationSucceeded", "Normal", "b1 in s3://b/n was restored on trial and found right"),
+        (
+            "BackupVerificationFailed",
+            "Warning",
+            "b2 in s3://b/n was restored on trial and found wrong, its verification.json says why",
+        ),
+    ]
+
+
+def test_targets_are_looked_at_when_somebody_asks_for_it(bench: Bench) -> None:
+    bench.rounds(1)
+    bench.started[-1].ends("nothing", next=later(hours=1))
+    bench.rounds(10)
+    assert bench.words == [("tick",)]
+    bench.kube.patch_config_map(STATE, {"look": "2026-11-22T11:00:00Z"})
+    bench.rounds(4)
+    assert bench.words == [("tick",)] * 2
+    bench.started[-1].ends("nothing", next=later(hours=1))
+    bench.rounds(10)
+    assert len(bench.started) == 2
+
+
 def test_one_at_a_time_and_again_when_it_is_due(bench: Bench) -> None:
     bench.rounds(20)
     assert bench.words == [("tick",)]

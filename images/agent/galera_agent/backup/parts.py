@@ -38,8 +38,13 @@ class History(Protocol):
 class Board(Protocol):
     """Where outcomes are published (publish.Publisher)."""
 
+    look: str
+
     def read_request(self) -> Mapping[str, Any] | None:
-        """The open request of a user."""
+        """The open request of a user; then `look` differs if somebody wants the targets looked at since."""
+
+    def catalog(self) -> Mapping[str, Any]:
+        """What the targets held when it was published last, by whomever."""
 
     def answer(self, request: Mapping[str, Any], state: str, backup: str, message: str) -> None:
         """Answer it."""

@@ -2,7 +2,8 @@
 """What users ask of the backups and are told: the ConfigMap `<cluster>-galera-backup-state`, and Events on the pod.
 
 Keys: `request` is a user's, `result` answers it, `catalog` is what GET /backups tells, `refused` is there while agents
-refuse the settings of backups.
+refuse the settings of backups. `look` is of whoever has changed something in the targets: when it changes the leader
+looks at them at once.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Publisher:
         self._api, self._name, self._pod, self._events = api, name, pod, events
         self._pod_uid, self._log, self._clock = pod_uid, log, clock
         self._read_at, self._text = float("-inf"), ""
+        self.look = ""
 
     def read_request(self) -> Mapping[str, Any] | None:
         """The request that has no answer yet; None where there is none. One without an id cannot be answered."""
@@ -45,6 +47,7 @@ class Publisher:
         except ApiError as error:
             self._log(f"backup: requests cannot be read: {error}")
             return None
+        self.look = str(data.get("look") or "")
         request, result = _object(data.get("request")), _object(data.get("result"))
         if not request.get("id") or (result.get("id") == request["id"] and result.get("state") != "running"):
             return None
@@ -83,6 +86,14 @@ class Publisher:
             data = (self._api.config_map(self._name) or {}).get("data") or {}
             self._text, self._read_at = str(data.get("catalog") or "{}"), self._clock()
         return self._text
+
+    def catalog(self) -> Mapping[str, Any]:
+        """What the targets held when it was published last, by whomever; {} where that cannot be read."""
+        try:
+            found = _object(self.read()).get("catalog")
+        except ApiError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def _patch(self, data: Mapping[str, str | None]) -> None:
         try:

@@ -19,6 +19,7 @@ from ..kube import ApiError
 from ..lease import RENEW_SECONDS
 from ..settings import SettingsError
 from . import settings as backup_settings
+from . import verdicts
 from .leader import Leader
 from .parts import Board, History, Running
 from .settings import Settings
@@ -41,7 +42,10 @@ _ARCHIVE_SHARE = 2 / 3
 
 @dataclass
 class Progress:
-    """What the leader knows; a new leader begins with nothing. Times are of the monotonic clock."""
+    """What the leader knows; a new leader begins with nothing. Times are of the monotonic clock.
+
+    before: what the targets held by the word of the leader before, None while that was not read.
+    """
 
     next_tick: float = 0.0
     next_archive: float = 0.0
@@ -49,6 +53,7 @@ class Progress:
     failures: int = 0
     failed_at: float | None = None
     document: dict[str, Any] = field(default_factory=dict)
+    before: Mapping[str, Any] | None = None
     published_at: float = float("-inf")
     changed: bool = True
 
@@ -103,7 +108,7 @@ class Scheduler:
         self._work: Running | None = None
         self._request: Mapping[str, Any] | None = None
         self._archiver: Running | None = None
-        self._asked_at = float("-inf")
+        self._asked_at, self._looked = float("-inf"), ""
         self._leaving = _Leaving()
         self._progress = Progress()
         self._problem = ""
@@ -135,6 +140,8 @@ class Scheduler:
             self._stop_all()
             self._progress = Progress()
             return
+        if self._progress.before is None:
+            self._progress.before = self._board.catalog()
         self._collect(self._settings)
         self._begin(self._settings)
         self._publish()
@@ -194,10 +201,9 @@ class Scheduler:
         if state != "nothing":
             self._log(f"backup: {work.words[0]} {state}: {message}")
             failed = state == "failed"
-            what = "Backup" if tick else "BackupVerification"
-            self._board.event(
-                f"{what}{'Failed' if failed else 'Succeeded'}", "Warning" if failed else "Normal", message
-            )
+            # A verdict is told when the targets have been looked at, whoever came to it.
+            if tick or (failed and "tables" not in result):
+                self._tell("Backup" if tick else "BackupVerification", not failed, message)
             last = {"command": work.words[0], "state": state, "message": message, "time": _now()}
             progress.document["last"] = {**last, "backup": result.get("backup")}
         if tick and state == "succeeded" and not result.get("not_in"):
@@ -206,8 +212,10 @@ class Scheduler:
             # Also one that a target did not take: what is due for that one is not tried again at once.
             progress.failures, progress.failed_at = progress.failures + 1, time.time()
         if result.get("catalog"):
+            for verdict in verdicts.fresh(progress.document.get("catalog") or progress.before or {}, result["catalog"]):
+                self._tell("BackupVerification", verdict.passed, str(verdict))
             progress.document["catalog"] = result["catalog"]
-        progress.next_tick = now + _pause(result)
+        progress.next_tick = now + (_pause(result) if tick else 0)
         progress.document["running"] = None
         progress.document["next"] = result.get("next")
         progress.changed = True
@@ -220,6 +228,9 @@ class Scheduler:
             self._waiting = None
             answer = "failed" if state == "failed" else "succeeded"
             self._board.answer(request, answer, str(result.get("backup") or ""), message)
+
+    def _tell(self, what: str, good: bool, message: str) -> None:
+        self._board.event(f"{what}{'Succeeded' if good else 'Failed'}", "Normal" if good else "Warning", message)
 
     def _archived(self, result: Mapping[str, Any]) -> None:
         progress = self._progress
@@ -261,6 +272,8 @@ class Scheduler:
 
     def _take_request(self) -> None:
         request = self._board.read_request()
+        if self._board.look != self._looked:
+            self._looked, self._progress.next_tick = self._board.look, 0.0
         if request is None:
             return
         words = _words(request)
