@@ -59,6 +59,12 @@ options:
         deleted, and so the seed from being decommissioned. The last words of one that failed are in the message.
     type: bool
     default: false
+  settings:
+    description:
+      - Names of variables by the names of the settings of the Job that they give. What the Job says of a setting is
+        shown with the name of its variable.
+    type: dict
+    default: {}
   wait_timeout:
     description:
       - Seconds to wait at most. The Job goes on when they are over; running the module again waits for it.
@@ -94,6 +100,7 @@ log:
   sample: ["2026-11-21T13:40:00Z unpacks 20261121T132300Z-full: 412.5 MiB of volume /backups"]
 """
 
+import re
 import time
 import typing as t
 
@@ -115,6 +122,7 @@ RESTORE_SPEC: dict[str, t.Any] = {
     "documents": {"type": "list", "elements": "str", "required": True},
     "again": {"type": "bool", "default": False},
     "remove": {"type": "bool", "default": False},
+    "settings": {"type": "dict", "default": {}},
     "wait_timeout": {"type": "int", "default": 21600},
 }
 
@@ -127,7 +135,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         raise GaleraError("The last of documents must be a Job. Nothing was changed.")
     client = Client(params)
     *needed, job = documents
-    runner = Runner(client, job, params["wait_timeout"], teller(module))
+    tell, settings = teller(module), params["settings"]
+    runner = Runner(client, job, params["wait_timeout"], tell and (lambda line: tell(_named(line, settings))))
     step = runner.step(params["again"])
     if module.check_mode:
         said = {"nothing": f"{job} has ended well already.", "wait": f"Would wait for {job}, which runs."}
@@ -139,8 +148,19 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     if step != "nothing":
         _converge.rehearse(client, needed, {})
         _converge.converge(client, needed, {})
-    ended = runner.run(params["again"], params["remove"])
-    return {"changed": ended.ran, "message": ended.log[-1] if ended.log else "", "log": list(ended.log)}
+    try:
+        ended = runner.run(params["again"], params["remove"])
+    except GaleraError as error:
+        raise GaleraError(_named(str(error), settings)) from None
+    log = [_named(line, settings) for line in ended.log]
+    return {"changed": ended.ran, "message": log[-1] if log else "", "log": log}
+
+
+def _named(text: str, settings: t.Mapping[str, str]) -> str:
+    """The text with variables in the place of the settings that they give."""
+    for setting, variable in settings.items():
+        text = re.sub(rf"\b{re.escape(setting)}\b", variable, text)
+    return text
 
 
 def _await_claims(client: Client, needed: t.Sequence[Document], timeout: float) -> None:

@@ -31,9 +31,9 @@ def _former(api: FakeKubernetes) -> None:
     api.add({**CLAIM, "metadata": {"name": "seed", "namespace": "db", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
 
 
-def _run(api: FakeKubernetes, timeout: int = 5) -> dict[str, Any]:
+def _run(api: FakeKubernetes, timeout: int = 5, settings: dict[str, str] | None = None) -> dict[str, Any]:
     params = {"name": "demo", "namespace": "db", "documents": [json.dumps(CLAIM), json.dumps(JOB)]}
-    options = {"again": True, "remove": True, "wait_timeout": timeout}
+    options = {"again": True, "remove": True, "settings": settings or {}, "wait_timeout": timeout}
     return restore.work(FakeModule({**api.auth, **params, **options}))
 
 
@@ -75,3 +75,23 @@ def test_a_claim_that_does_not_go_says_which_pod_keeps_it(api: FakeKubernetes) -
     with pytest.raises(GaleraError, match=r"Waited 0 s for the end of .*seed, .* kept by pod job-x: .*was restored"):
         _run(api, 0)
     assert [method for method, _ in api.writes()] == ["DELETE"]
+
+
+@pytest.mark.parametrize("end", ["Complete", "Failed"])
+def test_words_of_the_job_name_the_variables(api: FakeKubernetes, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that another one begins with is not taken for it."""
+    settings = {"SOURCE_GTID": "restore_gtid", "SOURCE_BEFORE_GTID": "restore_before_gtid"}
+    log = ("SOURCE_BEFORE_GTID is 'x'; SOURCE_GTID and SOURCE_GTIDS are not",)
+    monkeypatch.setattr(_jobs.Runner, "log", lambda _: log)
+
+    def ends(method: str, path: str) -> None:
+        if (job := api.get("Job", "job")) is not None:
+            job["status"] = {"conditions": [{"type": end, "status": "True"}]}
+
+    api.before = ends
+    shown = "restore_before_gtid is 'x'; restore_gtid and SOURCE_GTIDS are not"
+    if end == "Complete":
+        assert _run(api, settings=settings)["message"] == shown
+        return
+    with pytest.raises(GaleraError, match=shown):
+        _run(api, settings=settings)
