@@ -295,7 +295,7 @@ def test_info_by_a_job(api: FakeKubernetes) -> None:
 
 def test_a_restore_is_made_once(api: FakeKubernetes) -> None:
     ends(api, "restored it")
-    options = {"documents": [JOB], "again": False, "remove": False}
+    options = {"documents": [JOB], "again": False, "remove": False, "settings": {}}
     assert restore.work(module(api, **options)) == {"changed": True, "message": "restored it", "log": ["restored it"]}
     assert restore.work(module(api, **options))["changed"] is False
     assert restore.work(module(api, check=True, **options))["message"] == (
@@ -305,7 +305,7 @@ def test_a_restore_is_made_once(api: FakeKubernetes) -> None:
 
 
 def test_check_mode_runs_no_job(api: FakeKubernetes) -> None:
-    found = restore.work(module(api, check=True, documents=[JOB], again=False, remove=False))
+    found = restore.work(module(api, check=True, documents=[JOB], again=False, remove=False, settings={}))
     assert (found["changed"], found["message"]) == (True, "Would run Job demo-galera-restore-job.")
     assert api.writes() == []
 
