@@ -115,13 +115,30 @@ def _unscheduled(name: str, condition: Manifest) -> list[Trouble]:
     # a volume that is being made is told of by its claim, if it cannot be made
     patience = NEVER if "unbound immediate PersistentVolumeClaims" in message else 10.0
     text = f"{name} finds no Kubernetes node: {shorten(message).rstrip('.')}."
-    if "anti-affinity" in message and any(words in message for words in _ELSEWHERE):
-        text += (
-            f" Another node of the cluster may have taken the machine that the volume of {name} is on, which happens "
-            f"when its own volume is new: see `kubectl get pods -o wide`. If that one is empty, delete its claim and "
-            f"its pod (kubectl delete pvc,pod ...), and both find a place."
-        )
+    text = f"{text} {_taken(name, message)}".rstrip()
     return [Trouble(f"{name} unschedulable", text, patience)]
+
+
+def taken_places(pods: t.Sequence[Manifest]) -> list[str]:
+    """How pods find a place whose volume may be on a machine that another node has taken, a text for each."""
+    conditions = [
+        (pod["metadata"]["name"], condition)
+        for pod in pods
+        for condition in (pod.get("status") or {}).get("conditions") or []
+        if condition["type"] == "PodScheduled" and condition["status"] == "False"
+    ]
+    return [text for name, condition in conditions if (text := _taken(name, str(condition.get("message") or "")))]
+
+
+def _taken(name: str, message: str) -> str:
+    """message: the scheduler's, why it found no place for the pod."""
+    if "anti-affinity" not in message or not any(words in message for words in _ELSEWHERE):
+        return ""
+    return (
+        f"Another node of the cluster may have taken the machine that the volume of {name} is on, which happens when "
+        f"its own volume is new: see `kubectl get pods -o wide`. If that one is empty, delete its claim and its pod "
+        f"(kubectl delete pvc,pod ...), and both find a place."
+    )
 
 
 def _of_container(pod: str, status: Manifest, image: str, said: t.Mapping[str, str]) -> Trouble | None:

@@ -15,6 +15,7 @@ import json
 import typing as t
 
 from ansible_collections.stateful.galera.plugins.module_utils._errors import and_list
+from ansible_collections.stateful.galera.plugins.module_utils._pods import taken_places
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._kinds import Manifest
@@ -45,9 +46,11 @@ def plan(
         return _serves(given_up(state))
     if sight.stateful_set is None:
         return Plan("refuse", f"There are no nodes ({sight.names.nodes}): the site playbook makes or starts them.")
+    # What can be had back without a loss is told before anybody consents to one.
+    places = taken_places(sight.pods)
     made = [json.dumps(offer, sort_keys=True) for offer in offers.values() if offer]
     if not made:
-        return Plan("refuse", f"There is nothing to consent to: {_reasons(sight)}")
+        return Plan("refuse", " ".join([f"There is nothing to consent to: {_reasons(sight)}", *places]))
     if len(set(made)) > 1 or len(made) < len(offers) - len(given_up(state)):
         return Plan("refuse", f"The agents do not see the same yet, run again: {_reasons(sight)}")
     offer: Offer = json.loads(made[0])
@@ -61,7 +64,7 @@ def plan(
             offer,
         )
     action = "wait" if _pending(state) == offer else "consent"
-    return Plan(action, explain(offer), offer)
+    return Plan(action, " ".join([explain(offer), *places]), offer)
 
 
 def explain(offer: Offer) -> str:

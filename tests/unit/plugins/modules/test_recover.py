@@ -194,6 +194,18 @@ def test_refusals(down: FakeKubernetes, agents: dict[str, Any], says: str) -> No
     assert down.writes() == []
 
 
+@pytest.mark.parametrize(("offer", "action"), [(None, "refuse"), (OFFER, "consent")])
+def test_a_place_that_is_taken_is_no_loss(down: FakeKubernetes, offer: dict[str, Any] | None, action: str) -> None:
+    message = "1 node(s) didn't match pod anti-affinity rules, 4 node(s) didn't match PersistentVolume's node affinity."
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    down.objects["Pod", "db", "demo-galera-2"]["status"] = {"phase": "Pending", "conditions": [condition]}
+    down.agents.update({"demo-galera-0": waits(8, offer), "demo-galera-1": waits(9, offer)})
+    found = run(down, check=True)
+    assert found["action"] == action
+    assert "the machine that the volume of demo-galera-2 is on" in found["reason"]
+    assert "delete its claim and its pod" in found["reason"]
+
+
 @pytest.mark.parametrize("machine_ready", [True, False])
 def test_a_member_that_runs_is_not_given_up(down: FakeKubernetes, machine_ready: bool) -> None:
     silent = down.objects["Pod", "db", "demo-galera-2"]
