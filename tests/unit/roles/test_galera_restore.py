@@ -32,6 +32,21 @@ def found(uuid: str = "", recorded: dict[str, Any] | None = None, claims: int = 
 Find = tuple[Any, dict[str, str]]
 
 
+def play(folder: Path, tasks: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+    """Run tasks with the role's variables."""
+    before: list[dict[str, Any]] = [
+        {"ansible.builtin.import_role": {"name": "stateful.galera.galera", "rolespec_validate": False}},
+        {"ansible.builtin.include_vars": str(ROLE / "vars" / "main.yml")},
+    ]
+    content = {"hosts": "template_target", "connection": "local", "gather_facts": False, "tasks": before + tasks}
+    content["vars"] = {"ansible_python_interpreter": sys.executable}
+    (folder / "play.yml").write_text(yaml.safe_dump([content]))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(INVENTORIES["local"])]
+    command += [str(folder / "play.yml"), "-e", "galera_cluster_backup_s3_bucket=backups"]
+    environment = {**os.environ, **collection_environment()}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture
 def see(tmp_path: Path) -> Any:
     """Gives what the role's variables say of what was found, for each of some (found, variables of the inventory)."""
@@ -41,20 +56,11 @@ def see(tmp_path: Path) -> Any:
     given |= {"__galera_restore_job": "aside_job", "__galera_collection_dir": str(ROOT)}
 
     def run(*finds: Find) -> list[dict[str, Any]]:
-        tasks: list[dict[str, Any]] = [
-            {"ansible.builtin.import_role": {"name": "stateful.galera.galera", "rolespec_validate": False}},
-            {"ansible.builtin.include_vars": str(ROLE / "vars" / "main.yml")},
-        ]
+        tasks = []
         for number, (find, more) in enumerate(finds):
             copy = {"dest": str(tmp_path / f"{number}"), "content": "{{ __seen | to_json }}", "mode": "0600"}
             tasks.append({"ansible.builtin.copy": copy, "vars": {**given, "__galera_restore_found": find, **more}})
-        play = {"hosts": "template_target", "connection": "local", "gather_facts": False, "tasks": tasks}
-        play["vars"] = {"ansible_python_interpreter": sys.executable}
-        (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(INVENTORIES["local"])]
-        command += [str(tmp_path / "play.yml"), "-e", "galera_cluster_backup_s3_bucket=backups"]
-        environment = {**os.environ, **collection_environment()}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        done = play(tmp_path, tasks)
         assert done.returncode == 0, done.stdout + done.stderr
         return [json.loads((tmp_path / f"{number}").read_text()) for number in range(len(finds))]
 
@@ -94,3 +100,19 @@ def test_all_volumes_of_nodes_are_worked_on_also_those_beyond_the_size(see: Any)
     assert [job["metadata"]["name"] for job in jobs] == [f"aside-data-demo-galera-{ordinal}" for ordinal in range(5)]
     assert jobs[0]["spec"]["template"]["spec"]["containers"][0]["args"] == ["aside", "/volume", seen["identity"]]
     assert none["volumes"] == []
+
+
+@pytest.mark.parametrize(("expected", "code"), [(NEW, 0), (OLD, 2), ("", 0)])
+def test_a_cluster_with_another_history_than_the_restored_one_is_not_told_to_the_store(
+    tmp_path: Path, expected: str, code: int
+) -> None:
+    """Nothing is compared where the Job did not say what it has restored."""
+    tasks = yaml.safe_load((ROLE / "tasks" / "go_on.yml").read_text())
+    names = [each["name"] for each in tasks]
+    (required,) = (each for each in tasks if each["name"] == "Require the history that was restored")
+    assert names.index(required["name"]) < names.index("Go on with the backups")
+    started = {"resources": found(NEW)["results"][0]["resources"]}
+    facts = {"__galera_restore_started": started, "__galera_restore_expected": expected}
+    done = play(tmp_path, [{"ansible.builtin.set_fact": facts}, required])
+    assert done.returncode == code, done.stdout
+    assert (f"serves the history {NEW}, and what was restored is {OLD}" in " ".join(done.stdout.split())) == (code == 2)
