@@ -159,3 +159,15 @@ def test_a_typical_host_of_the_fleet_has_what_it_sets_and_what_all_share() -> No
     orders = variables("examples/fleet/galera.conf")["orders"]
     assert (orders["galera_cluster_name"], orders["galera_cluster_size"]) == ("orders", 5)
     assert orders["galera_cluster_storage_class"] == "fast"
+
+
+def test_no_role_changes_a_variable_of_another_one() -> None:
+    """But for those that are empty until there is a restore."""
+    homes: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "roles").glob("*/*/main.yml")):
+        if path.parent.name in ("vars", "defaults"):
+            for name in yaml.safe_load(path.read_text()) or {}:
+                homes.setdefault(name, set()).add(path.parts[-3])
+    twice = {name: roles for name, roles in homes.items() if len(roles) > 1}
+    both = {"galera", "galera_restore"}
+    assert twice == {"__galera_restore_identity": both, "__galera_restore_uuid": both}
