@@ -181,6 +181,8 @@ def test_volume_that_holds_another_clusters_data(tmp_path: Path, namespace: str)
     kubectl("apply", "-f", f"{tmp_path}/galera-1-volumes.yml", "-f", f"{tmp_path}/galera-1-seed.yml")
     kubectl("-n", namespace, "wait", "--for=create", "pod/mol-galera-seed-0", "--timeout=60s")
     kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/mol-galera-seed-0", "--timeout=120s")
+    # its agent writes the record a moment after it has become ready
+    kubectl("-n", namespace, "wait", "--for=jsonpath={.data.cluster}", "cm/mol-galera-state", "--timeout=60s")
     new = json.loads(kubectl("-n", namespace, "get", "cm", "mol-galera-state", "-o", "jsonpath={.data.cluster}"))[
         "uuid"
     ]
