@@ -16,6 +16,7 @@ from ansible_collections.stateful.galera.plugins.module_utils import _apply
 from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError, shorten
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
+from ansible_collections.stateful.galera.plugins.module_utils._pods import placeless
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
@@ -82,9 +83,8 @@ def trouble_of(pod: Manifest) -> str:
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return shorten(f"{waiting['reason']}: {waiting.get('message') or ''}").rstrip(": ")
-    for condition in status.get("conditions") or []:
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return shorten(f"{condition.get('reason')}: {condition.get('message')}")
+    if (condition := placeless(pod)) is not None:
+        return shorten(f"{condition.get('reason')}: {condition.get('message')}")
     return f"its pod is {status['phase']}" if status.get("phase") == "Pending" else ""
 
 

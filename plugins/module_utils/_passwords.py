@@ -38,13 +38,21 @@ class Plan:
     problems: tuple[str, ...] = ()
 
 
+def generated() -> str:
+    """32 letters, digits, - and _, of each kind at least one, as plugins that validate passwords want."""
+    while True:
+        word = secrets.token_urlsafe(24)
+        if all(re.search(kind, word) for kind in ("[a-z]", "[A-Z]", "[0-9]", "[_-]")):
+            return word
+
+
 def plan(
     secret: Manifest | None,
     given: t.Mapping[str, str],
     keys: t.Sequence[str],
     lives: bool,
     where: str,
-    generate: t.Callable[[], str] | None = None,
+    generate: t.Callable[[], str] = generated,
 ) -> Plan:
     """Decide on the Secret named `where` ("namespace/name").
 
@@ -64,19 +72,11 @@ def plan(
     problems += [_lost(key, where) for key in lost] if lives else []
     if problems:
         return Plan(None, problems=tuple(problems))
-    fresh = {key: base64.b64encode((generate or generated)().encode()).decode() for key in missing}
+    fresh = {key: base64.b64encode(generate().encode()).decode() for key in missing}
     changes = {**{key: value for key, value in wanted.items() if live.get(key) != value}, **fresh}
     if not changes:
         return Plan(None)
     return Plan({**live, **changes}, tuple(sorted(changes)), tuple(missing))
-
-
-def generated() -> str:
-    """32 letters, digits, - and _, of each kind at least one, as plugins that validate passwords want."""
-    while True:
-        word = secrets.token_urlsafe(24)
-        if all(re.search(kind, word) for kind in ("[a-z]", "[A-Z]", "[0-9]", "[_-]")):
-            return word
 
 
 def manifest(data: t.Mapping[str, str], name: str, namespace: str, labels: t.Mapping[str, str]) -> Manifest:

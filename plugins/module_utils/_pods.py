@@ -88,9 +88,8 @@ def _when(event: Manifest) -> str:
 def _of_pod(pod: Manifest, leaving: bool, said: t.Mapping[str, str]) -> list[Trouble]:
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     troubles = []
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False" and not leaving:
-            troubles += _unscheduled(name, condition)
+    if not leaving and (condition := placeless(pod)) is not None:
+        troubles += _unscheduled(name, condition)
     images = {
         each["name"]: each["image"]
         for group in ("initContainers", "containers")
@@ -119,15 +118,17 @@ def _unscheduled(name: str, condition: Manifest) -> list[Trouble]:
     return [Trouble(f"{name} unschedulable", text, patience)]
 
 
+def placeless(pod: Manifest) -> Manifest | None:
+    """The condition by which a pod finds no Kubernetes node, None where it has one or nobody has looked yet."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    wanted = ("PodScheduled", "False")
+    return next((each for each in conditions if (each.get("type"), each.get("status")) == wanted), None)
+
+
 def taken_places(pods: t.Sequence[Manifest]) -> list[str]:
     """How pods find a place whose volume may be on a machine that another node has taken, a text for each."""
-    conditions = [
-        (pod["metadata"]["name"], condition)
-        for pod in pods
-        for condition in (pod.get("status") or {}).get("conditions") or []
-        if condition["type"] == "PodScheduled" and condition["status"] == "False"
-    ]
-    return [text for name, condition in conditions if (text := _taken(name, str(condition.get("message") or "")))]
+    told = [(pod["metadata"]["name"], str((placeless(pod) or {}).get("message") or "")) for pod in pods]
+    return [text for name, message in told if (text := _taken(name, message))]
 
 
 def _taken(name: str, message: str) -> str:

@@ -5,7 +5,8 @@
 
 An annotation of the state ConfigMap says how many nodes may hold the newest data. It grows before the nodes do, and
 gets smaller only when a node has left in order: until then the agents elect nobody without that node, whatever the
-StatefulSet says and whether there is one or not. It counts only together with a record.
+StatefulSet says and whether there is one or not. A run compares it only together with a record: without one there is
+no cluster yet that could be too large.
 """
 
 from __future__ import annotations

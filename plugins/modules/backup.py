@@ -141,12 +141,8 @@ def make_request(client: Client, names: Names, state: dict[str, t.Any], kind: st
     identity = uuid.uuid4().hex
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     fields = {"id": identity, "action": "backup", "kind": kind, "settings": settings, "requested_at": moment}
-    path = _MAP.path(names.namespace, _backups.state_name(names.name))
-    body = {"metadata": {"resourceVersion": state["metadata"]["resourceVersion"]}, "data": {}}
-    body["data"]["request"] = json.dumps(fields)
     what = "The request was not written, because another one was written meanwhile: run again"
-    query = {"fieldManager": FIELD_MANAGER}
-    client.ask("PATCH", path, query, body, "application/merge-patch+json", what, conflicts_pass=False)
+    _write_request(client, names, state, json.dumps(fields), what)
     return identity
 
 
@@ -185,17 +181,25 @@ def await_answer(client: Client, names: Names, identity: str, timeout: float) ->
 
 def withdraw(client: Client, names: Names, state: dict[str, t.Any]) -> bool:
     """Take the request out of the state that was read; False where that has changed since. Raises GaleraError."""
-    path = _MAP.path(names.namespace, _backups.state_name(names.name))
-    body = {"metadata": {"resourceVersion": state["metadata"]["resourceVersion"]}, "data": {"request": None}}
-    query = {"fieldManager": FIELD_MANAGER}
-    what = "The request was not withdrawn"
     try:
-        client.ask("PATCH", path, query, body, "application/merge-patch+json", what, conflicts_pass=False)
+        _write_request(client, names, state, None, "The request was not withdrawn")
     except GaleraError as error:
         if getattr(error, "status", None) != 409:
             raise
         return False
     return True
+
+
+def _write_request(client: Client, names: Names, state: dict[str, t.Any], request: str | None, what: str) -> None:
+    """Write a request into the state that was read, None takes it out. what: the message where that has changed since.
+
+    Raises GaleraError.
+    """
+    path = _MAP.path(names.namespace, _backups.state_name(names.name))
+    version = {"resourceVersion": state["metadata"]["resourceVersion"]}
+    body = {"metadata": version, "data": {"request": request}}
+    query = {"fieldManager": FIELD_MANAGER}
+    client.ask("PATCH", path, query, body, "application/merge-patch+json", what, conflicts_pass=False)
 
 
 def work(module: AnsibleModule) -> dict[str, t.Any]:

@@ -116,3 +116,13 @@ def test_a_cluster_with_another_history_than_the_restored_one_is_not_told_to_the
     done = play(tmp_path, [{"ansible.builtin.set_fact": facts}, required])
     assert done.returncode == code, done.stdout
     assert (f"serves the history {NEW}, and what was restored is {OLD}" in " ".join(done.stdout.split())) == (code == 2)
+
+
+def test_each_setting_of_the_job_is_named_by_a_variable_of_the_inventory(tmp_path: Path) -> None:
+    copy = {"dest": str(tmp_path / "names"), "content": "{{ __galera_restore_names | to_json }}", "mode": "0600"}
+    done = play(tmp_path, [{"ansible.builtin.copy": copy}])
+    assert done.returncode == 0, done.stdout
+    names = json.loads((tmp_path / "names").read_text())
+    assert names["SOURCE_BEFORE_GTID"] == "galera_restore_before_gtid"
+    spec = yaml.safe_load((ROOT / "roles" / "galera" / "meta" / "argument_specs.yml").read_text())
+    assert set(names.values()) <= set(spec["argument_specs"]["main"]["options"])
