@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The figures of docs/reliability.md: how long writes stand still, and how long the cluster takes to be whole.
 
-usage: figures.py [kill|slow_checks|silence|rolling|crash|evictions ...] [--kills N] [--rate N] [--rounds N]
-                  [--megabytes N,N] [--floors N] [--seconds N] [--set NAME=VALUE] [--report DIR]
+usage: figures.py [kill|slow_checks|silence|rolling|crash|evictions|slow_transfer ...] [--kills N] [--rate N]
+                  [--rounds N] [--megabytes N,N] [--floors N] [--seconds N] [--transfer SECONDS] [--set NAME=VALUE]
+                  [--report DIR]
 
 Makes a cluster of its own, as run.py does. Prints one Markdown table; nothing else should run on the machine meanwhile.
 """
@@ -26,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fault import floor
+from fault import floor, slow
 from fault.check import Tables
 from fault.cluster import connection, read_inventory
 from fault.faults.network import Latency, clear_rules, set_rules
@@ -225,6 +226,24 @@ def bench_evictions(bench: Bench) -> None:
     world.await_whole()
 
 
+def bench_slow_transfer(bench: Bench) -> None:
+    """A full state transfer that takes an hour, while clients write."""
+    world, megabytes = bench.world, bench.given.megabytes[0]
+    floor.grow(world, megabytes)
+    bench.load(rate=20)
+    begin = world.load.now()
+    found = slow.transfer(world, bench.given.transfer)
+    world.await_whole()
+    end = world.load.now()
+    world.load.pause()
+    journals = world.load.read()
+    problems = bench.tables.check(journals)[1]
+    world.load.resume()
+    longest = stall(acknowledgements(journals), begin, end).first
+    values = {**asdict(found), "write gap": longest and longest.seconds, **outcomes(journals, begin)}
+    bench.note(f"a full transfer of {megabytes} MB, slowly", {**values, "problems": problems})
+
+
 def _utc() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
@@ -236,6 +255,7 @@ BENCHES: dict[str, Callable[[Bench], None]] = {
     "rolling": bench_rolling,
     "crash": bench_crash,
     "evictions": bench_evictions,
+    "slow_transfer": bench_slow_transfer,
 }
 
 
@@ -249,6 +269,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--megabytes", type=lambda text: [int(one) for one in text.split(",")], default=[250, 2000])
     parser.add_argument("--floors", type=int, default=3, help="how often a crash is recovered from by hand")
     parser.add_argument("--seconds", type=int, default=300, help="how long members are slow")
+    parser.add_argument("--transfer", type=int, default=3600, help="how many seconds the slow state transfer takes")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--report", type=Path, metavar="DIR")
     parser.add_argument("--keep", action="store_true", help="leave the cluster as it is at the end")

@@ -8,7 +8,7 @@ clients write. Each change of the view counts: a member that was alive was evict
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,13 +45,18 @@ def starved(world: World, namespace: str) -> Iterator[None]:
         world.cluster.kubectl(*arguments, seconds=300)
 
 
-def watch(world: World, seconds: float) -> Views:
-    """Ask the agents for the view for so long; a view that nobody tells of is not counted, its number is."""
+def watch(
+    world: World, seconds: float, enough: Callable[[], bool] = lambda: False, pause: float = _LOOK_SECONDS
+) -> Views:
+    """Ask the agents for the view for so long; a view that nobody tells of is not counted, its number is.
+
+    enough ends it earlier; pause is the time between two looks, in seconds.
+    """
     end = time.monotonic() + seconds
     first = last = _view(world)
     smallest = first[1]
-    while time.monotonic() < end:
-        time.sleep(_LOOK_SECONDS)
+    while time.monotonic() < end and not enough():
+        time.sleep(pause)
         try:
             last = _view(world)
         except KubeError:

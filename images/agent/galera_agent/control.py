@@ -56,6 +56,7 @@ class Control:
         self._recorder, self._events, self._log = recorder, events, log
         self._caller: Caller | None = None
         self._caller_lock = threading.Lock()
+        self._asked = threading.Event()
         self._upkeep = Upkeep(settings, state, facts, lease, recorder, events, log)
         self._rejoin = rejoin or Rejoin(settings, self._tell, log)
         self._failed_at: float | None = None
@@ -144,6 +145,8 @@ class Control:
     def _hold(self, caller: Caller | None) -> None:
         with self._caller_lock:
             old, self._caller = self._caller, caller
+        if caller is not None:
+            self._asked.set()
         if old is not None:
             old.close()
 
@@ -159,7 +162,9 @@ class Control:
                 self._upkeep.problem(f"this round failed: {type(error).__name__}: {error}")
                 again = False
             if not again:
-                stop.wait(ROUND_SECONDS)
+                # A request that has come meanwhile is decided at once: after a crash of all nodes each pause counts.
+                self._asked.wait(ROUND_SECONDS)
+                self._asked.clear()
         self._rejoin.stop()
 
     def round(self) -> bool:

@@ -14,6 +14,8 @@ import pymysql
 from pymysql.constants import COMMAND
 
 POLL_SECONDS = 0.25
+# After a poll without an answer: the sooner a start is seen, the sooner clients are let in.
+AGAIN_SECONDS = 0.1
 # Longer than any answer of a server that lives, shorter than what HAProxy forgives.
 _TIMEOUT = 1
 _ZERO = "00000000-0000-0000-0000-000000000000"
@@ -199,13 +201,16 @@ class Poller(threading.Thread):
 
     def run(self) -> None:
         """Poll until told to stop; an error closes the connection, so the next poll starts afresh."""
-        while not self._stop_event.wait(POLL_SECONDS):
+        pause = AGAIN_SECONDS
+        while not self._stop_event.wait(pause):
             try:
                 status = self._server.poll()
             except (OSError, pymysql.MySQLError, ValueError, AttributeError) as error:
+                pause = AGAIN_SECONDS
                 self._server.close()
                 self._listener(None, reason_of(error))
             else:
+                pause = POLL_SECONDS
                 self._listener(status, "")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import stat
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,27 @@ def test_a_seed_from_nothing_to_primary(seed: Rig) -> None:
     assert json.loads(seed.kube.maps[seed.settings.state_map]["data"]["cluster"])["uuid"] == A
     assert seed.kube.leases[seed.settings.lease]["spec"]["holderIdentity"] == ""
     assert [event["reason"] for event in seed.kube.events] == ["GaleraBootstrap"]
+
+
+def test_a_request_is_decided_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROUND_SECONDS", 3600.0)
+    began, original = threading.Event(), rig.control.round
+
+    def begins() -> bool:
+        began.set()
+        return original()
+
+    monkeypatch.setattr(rig.control, "round", begins)
+    rig.world.peers = (PRIMARY,)
+    stop = threading.Event()
+    thread = threading.Thread(target=rig.control.run, args=(stop,), daemon=True)
+    thread.start()
+    assert began.wait(10)
+    assert words(rig.send("start\n"))[0] == "exec"
+    stop.set()
+    rig.send("start\n")
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_missing_password_is_named_and_nothing_is_made(seed: Rig) -> None:

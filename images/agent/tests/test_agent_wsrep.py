@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pymysql
 import pytest
-from galera_agent.wsrep import Status, not_ready, parse, reason_of
+from galera_agent.wsrep import AGAIN_SECONDS, POLL_SECONDS, Poller, Status, not_ready, parse, reason_of
 
 UUID = "5d6e1e54-e57a-11f1-b442-e759366d5ad6"
 SYNCED = {
@@ -143,3 +143,28 @@ def test_a_refused_connection_is_told_apart() -> None:
     error = pymysql.err.OperationalError(2003, "Can't connect to MySQL server on 'localhost' ([Errno 111] ...)")
     error.original_exception = ConnectionRefusedError(111, "Connection refused")  # type: ignore[attr-defined]
     assert reason_of(error) == "Connection refused"
+
+
+def test_a_server_that_does_not_answer_is_looked_for_more_often() -> None:
+    answers = iter([None, None, parse(SYNCED), None])
+    heard, pauses = list[bool](), list[float]()
+
+    class Fake:
+        def poll(self) -> Status:
+            if (answer := next(answers)) is None:
+                raise ConnectionRefusedError("refused")
+            return answer
+
+        def close(self) -> None: ...
+
+        def wait(self, seconds: float) -> bool:
+            pauses.append(seconds)
+            return len(pauses) > 4
+
+    def listener(status: Status | None, problem: str) -> None:
+        heard.append(status is not None)
+
+    fake = Fake()
+    Poller(fake, listener, fake).run()  # type: ignore[arg-type]
+    assert heard == [False, False, True, False]
+    assert pauses == [AGAIN_SECONDS, AGAIN_SECONDS, AGAIN_SECONDS, POLL_SECONDS, AGAIN_SECONDS]

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A full state transfer that takes as long as it is told to: whether anything loses patience while bytes move.
+
+The joiner's machine drops what comes faster than the wanted rate to the port of the transfer alone, so that the group's
+own packets go on as ever.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from fault.faults.network import clear_rules, set_rules
+from fault.faults.volumes import data_path, stop_and_empty
+from fault.kube import KubeError, WaitError, until
+from fault.starve import Views, watch
+from fault.world import World
+
+SST_PORT = 4444
+_LOOK_SECONDS = 5.0
+# The stream is a little smaller than the files, and the joiner prepares what it got.
+_PATIENCE = 2.0
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """seconds: until the joiner was Synced. starts: of its server. completed: transfers that a donor sent to their end.
+
+    views: of the group while it lasted; one change is the joiner's entry.
+    """
+
+    seconds: float
+    bytes: int
+    starts: int
+    restarts: int
+    completed: int
+    views: Views
+
+
+def transfer(world: World, seconds: float) -> Transfer:
+    """Empty a node that is not the writer, and let its transfer take so many seconds.
+
+    Raises WaitError where it is not Synced after twice the time, KubeError where the harness cannot work.
+    """
+    joiner = world.order()[1]
+    pod = world.cluster.pods()[joiner]
+    size = int(world.hands.on(pod.node, "size", data_path(world, joiner)))
+    kilobytes = max(round(size / seconds / 1024), 1)
+    limit = ["hashlimit", "--hashlimit-name", "slow", "--hashlimit-above", f"{kilobytes}kb/s"]
+    rule = [
+        "-p",
+        "tcp",
+        "--dport",
+        str(SST_PORT),
+        "-m",
+        *limit,
+        "--hashlimit-burst",
+        f"{kilobytes * 2}kb",
+        "-j",
+        "DROP",
+    ]
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    stop_and_empty(world, [joiner])
+    until(lambda: _counted(world, joiner), f"the others to go on without {joiner}", 60)
+    try:
+        set_rules(world, {joiner: [rule]})
+        begin = time.monotonic()
+        world.signal([joiner], "agent", "CONT")
+        views = watch(world, seconds * _PATIENCE, lambda: _synced(world, joiner), _LOOK_SECONDS)
+        if not _synced(world, joiner):
+            status = world.cluster.status(joiner)
+            raise WaitError(f"{joiner} is not Synced after {seconds * _PATIENCE:.0f} s: {status.get('reason')}")
+        took = time.monotonic() - begin
+    finally:
+        clear_rules(world)
+        world.signal([joiner], "agent", "CONT")
+    starts = world.cluster.logs(joiner, "mariadb", since).count("galera start: mariadbd --")
+    restarts = world.cluster.pods()[joiner].restarts - pod.restarts
+    return Transfer(took, size, starts, restarts, world.cluster.transfers(since)["sst"], views)
+
+
+def _synced(world: World, pod: str) -> bool:
+    try:
+        status = world.cluster.status(pod)
+    except KubeError:
+        return False
+    wsrep, age = status.get("wsrep") or {}, status.get("age_seconds")
+    fresh = age is not None and age < 1
+    return fresh and wsrep.get("cluster_status") == "Primary" and wsrep.get("local_state") == 4
+
+
+def _counted(world: World, gone: str) -> str | None:
+    """Who still counts the member that is gone, None where nobody does."""
+    others = [pod for pod in world.cluster.nodes if pod != gone]
+    sizes = {pod: (world.cluster.status(pod).get("wsrep") or {}).get("cluster_size") for pod in others}
+    return None if set(sizes.values()) == {len(others)} else str(sizes)
