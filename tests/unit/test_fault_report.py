@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 
 from fault.report import Control, Report, Row, markdown, summary
+from fault.table import table
 
 
 def row(step: int, **more: object) -> Row:
@@ -59,3 +60,14 @@ def test_the_report_is_json() -> None:
     loaded = json.loads(json.dumps(report.as_dict()))
     assert loaded["controls"][0]["sharp"] is True
     assert loaded["rows"][0]["title"] == "kill nodes=writer"
+
+
+def test_the_table_of_several_runs_counts_each_row_once() -> None:
+    election = {"chosen": ["a"], "agrees": True}
+    rows = [row(1), row(1, fault="freeze", problems=["1 lost"]), row(2, election=election, acknowledged=1900)]
+    lines = table(rows).splitlines()
+    assert lines[2:] == [
+        "| `freeze` | 1 | 100 | 1 | 1.20 / 1.20 | 4.0 / 4.0 | 0 | 1 | – |",
+        "| `kill` | 2 | 2,000 | 0 | 1.80 / 2.40 | 4.0 / 4.0 | 0 | 2 | 1 of 1 |",
+        "| all | 3 | 2,100 | 1 | | | | | 1 of 1 |",
+    ]
