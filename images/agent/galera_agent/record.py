@@ -105,8 +105,17 @@ class Recorder:
         self._cluster: str | None = None
         self.known = None
 
+    @property
+    def given_up(self) -> bool:
+        """Whether the cluster was continued without this pod, by what was read last."""
+        return self.known is not None and self._pod in dict(self.known.given_up)
+
+    def read_again(self) -> None:
+        """The server does not serve: the record is read again as soon as it does."""
+        self._read_at = float("-inf")
+
     def update(self, status: Status) -> str | None:
-        """Record what a server in the primary component says.
+        """Record what a server in the primary component says; nothing of one that was given up and has not asked since.
 
         Returns a sentence where the record names another cluster. Raises ApiError, and ValueError for a broken record.
         """
@@ -114,9 +123,11 @@ class Recorder:
         if uuid is None:
             return None
         # Again from time to time: others may have been given up since, and a ConfigMap that is lost is written anew.
-        known = self._cluster == uuid and self._clock() - self._read_at < EVERY_SECONDS
-        if not known and (problem := self._record_cluster(uuid)):
+        recent = self._clock() - self._read_at < EVERY_SECONDS and not self.given_up
+        if not (recent and self._cluster == uuid) and (problem := self._record_cluster(uuid)):
             return problem
+        if self.given_up:
+            return None
         settled = self._settled(status.last_committed)
         if settled is not None and self._due(uuid, status.local_state_comment, settled):
             entry = json.dumps({"uuid": uuid, "seqno": settled, "time": now()})
