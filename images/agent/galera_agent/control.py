@@ -240,7 +240,8 @@ class Control:
             self._state.set(phase, decision.reason, decision.offer)
             self._upkeep.quietly(lambda: self._note_ahead(decision.ahead))
             self._try_again(caller)
-        elif decision.action is Action.CLAIM:
+        elif decision.action is Action.CLAIM or (decision.action is Action.BOOTSTRAP and not self._lease.held):
+            # Also where the Lease was seen as it was before it was given back.
             self._state.set("waiting", decision.reason)
             return self._take_lease()
         elif decision.action is Action.INITIALISE:

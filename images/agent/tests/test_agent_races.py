@@ -6,14 +6,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_rig import GRASTATE, NO_SEED, PRIMARY, A, Rig, fill, words
+from agent_rig import GRASTATE, NO_SEED, PRIMARY, A, Rig, fill, no_answer, peer, words
 from galera_agent import door
 from galera_agent.datadir import Evidence
-from galera_agent.members import Contact, Member
+from galera_agent.members import Contact, Member, View
 from galera_agent.peers import Peers
 from galera_agent.wsrep import Poller, Status
 
@@ -32,6 +33,31 @@ def test_a_container_that_comes_while_the_end_of_the_last_one_is_noted_is_heard(
     rig.world.peers = (PRIMARY,)
     rig.rounds(1)
     assert words(came[0])[0] == "exec"
+
+
+def test_a_lease_that_was_given_back_is_taken_again_before_the_bootstrap_is_decided(rig: Rig) -> None:
+    """The API server is asked twice a second only: a round may see the Lease as it was before it was given back."""
+    fill(rig.settings.datadir, GRASTATE)
+    held, unheld = peer(1, Evidence("present", A, 6)), Member("n-galera-1", False, 1, Contact.SILENT)
+    rig.world.peers = (held, peer(2, Evidence("empty")), NO_SEED)
+    waiting = rig.send("start\n")
+    rig.rounds(1)
+    seen = rig.world.view(Member("n-galera-0", False, 0, Contact.ANSWERS)).lease
+    view = rig.world.view
+
+    def cached(me: Member, fresh: bool = False) -> View:
+        return view(me, fresh) if fresh else replace(view(me), lease=seen)
+
+    rig.world.view = cached  # type: ignore[method-assign]
+    rig.world.peers = (unheld, peer(2, Evidence("empty")), NO_SEED)
+    rig.rounds(1)
+    assert rig.kube.leases[rig.settings.lease]["spec"]["holderIdentity"] == ""
+    rig.world.peers = (held, peer(2, Evidence("empty")), NO_SEED)
+    rig.rounds(1)
+    assert no_answer(waiting), "it has not looked at anybody since it took the Lease"
+    rig.rounds(1)
+    waiting.settimeout(10)
+    assert words(waiting)[-1] == "--wsrep-new-cluster"
 
 
 @pytest.fixture
