@@ -143,14 +143,19 @@ class Recorder:
         data = found.get("data") or {}
         record = parse(data)
         if record is None:
-            entry = json.dumps({"uuid": uuid, "time": now()})
-            self._api.patch_config_map(self._name, {"cluster": entry}, str(found["metadata"]["resourceVersion"]))
+            changes = {"cluster": json.dumps({"uuid": uuid, "time": now()})}
+            # Of a record that was lost, what nobody could find out again
+            left = self.known.given_up if self.known and self.known.uuid == uuid else ()
+            if left:
+                changes["given_up"] = json.dumps({pod: {"seqno": seqno, "time": now()} for pod, seqno in left})
+            self._api.patch_config_map(self._name, {**changes}, str(found["metadata"]["resourceVersion"]))
+            record = Record(uuid, given_up=left)
         elif record.uuid != uuid:
             return f"the running cluster is {uuid}, but {self._name} records {record.uuid}"
         elif "consent" in data:
             # The cluster stands: a consent that nobody needed must not be there at its next fall.
             self._api.patch_config_map(self._name, {"consent": None}, str(found["metadata"]["resourceVersion"]))
-        self._cluster, self.known, self._read_at = uuid, record or Record(uuid), self._clock()
+        self._cluster, self.known, self._read_at = uuid, record, self._clock()
         return None
 
     def use(self, consent: Consent) -> bool:
