@@ -89,7 +89,7 @@ class Control:
 
     def _start(self, caller: Caller) -> None:
         """A container has started: empty and partial volumes are known at a look, others by their position."""
-        self._hold(None)
+        self._drop()
         # A server that ran, outside or inside, and never served after it asked for what it missed, failed to get it.
         if self._joining and self._state.now.server_version is not None:
             self._failed_joins += 1
@@ -129,10 +129,14 @@ class Control:
         return True
 
     def _wait_with(self, caller: Caller, evidence: Evidence) -> None:
-        self._state.testify(evidence)
-        self._failed_at = time.monotonic() if evidence.data == "unknown" else None
-        self._state.set("waiting", "has shown what its volume holds, looks at the other members")
-        self._hold(caller)
+        with self._caller_lock:
+            old, self._caller = self._caller, caller
+            self._state.testify(evidence)
+            self._failed_at = time.monotonic() if evidence.data == "unknown" else None
+            self._state.set("waiting", "has shown what its volume holds, looks at the other members")
+        self._asked.set()
+        if old is not None:
+            old.close()
 
     def _drain(self, caller: Caller) -> None:
         self._state.drain()
@@ -142,11 +146,9 @@ class Control:
         self._log(f"drained: {drain.let_clients_go(self._settings.socket, caller.gone)}")
         caller.answer(["drained"])
 
-    def _hold(self, caller: Caller | None) -> None:
+    def _drop(self) -> None:
         with self._caller_lock:
-            old, self._caller = self._caller, caller
-        if caller is not None:
-            self._asked.set()
+            old, self._caller = self._caller, None
         if old is not None:
             old.close()
 
@@ -171,10 +173,8 @@ class Control:
         """One round; True where the next one should follow at once."""
         caller = self._caller
         if caller is not None and caller.gone():
-            self._hold(None)
+            self._forget(caller)
             self._rejoin.stop()
-            self._state.testify(Evidence("unknown"))
-            self._state.set("stopped", "the database container ended while it waited")
             return False
         if caller is not None:
             return self._decide(caller)
@@ -182,6 +182,16 @@ class Control:
         if self._upkeep.look():
             self._joining, self._failed_joins = False, 0
         return False
+
+    def _forget(self, caller: Caller) -> None:
+        """The container of this request has ended; what the next one has shown meanwhile stays."""
+        with self._caller_lock:
+            if self._caller is not caller:
+                return
+            self._caller = None
+            self._state.testify(Evidence("unknown"))
+            self._state.set("stopped", "the database container ended while it waited")
+        caller.close()
 
     def _decide(self, caller: Caller) -> bool:
         if not self._rejoin.accepts(self._state.now.evidence):
@@ -230,7 +240,8 @@ class Control:
             self._state.set(phase, decision.reason, decision.offer)
             self._upkeep.quietly(lambda: self._note_ahead(decision.ahead))
             self._try_again(caller)
-        elif decision.action is Action.CLAIM:
+        elif decision.action is Action.CLAIM or (decision.action is Action.BOOTSTRAP and not self._lease.held):
+            # Also where the Lease was seen as it was before it was given back.
             self._state.set("waiting", decision.reason)
             return self._take_lease()
         elif decision.action is Action.INITIALISE:

@@ -121,12 +121,20 @@ def _with_primary(view: View) -> Decision:
         )
     if mine.data in ("present", "unknown") and mine.uuid != uuid:
         return refuse(_foreign(mine, uuid))
+    if view.api_error is not None and not records:
+        return wait(f"the API server does not answer, and this volume may have been given up: {view.api_error}")
+    # Behind a partition one may have gone on serving: what it has written since is not the cluster's.
+    left = {pod for one in records for pod, _ in one.given_up}
+    apart, serving = [one.pod for one in serving if one.pod in left], [one for one in serving if one.pod not in left]
+    if not serving:
+        although = subject(apart, "serves although it was", "serve although they were", ", which")
+        return wait(f"waits for {although} given up, to stop")
     given_up = min(
         (dict(one.given_up)[view.me.pod] for one in records if view.me.pod in dict(one.given_up)), default=None
     )
     if mine.data in ("present", "unknown"):
         beyond = given_up is not None and not 0 <= _seqno(mine) <= given_up
-        if view.api_error is not None and (beyond or not records):
+        if view.api_error is not None and beyond:
             return wait(f"the API server does not answer, and this volume may have been given up: {view.api_error}")
         if given_up is not None and beyond:
             return refuse(_other_history(mine, given_up))

@@ -11,10 +11,12 @@ import contextlib
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _LARGEST = 1 << 18
+_PAUSE_SECONDS = 0.1
 
 
 class Caller:
@@ -62,8 +64,16 @@ def listen(path: Path, handle: Callable[[str, str, Caller], None]) -> threading.
 
     def serve() -> None:
         while True:
-            connection, _ = server.accept()
-            threading.Thread(target=_receive, args=(connection, handle), daemon=True).start()
+            # Where no thread or file is to be had, as while clients have taken all, the script has to ask again.
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                time.sleep(_PAUSE_SECONDS)
+                continue
+            try:
+                threading.Thread(target=_receive, args=(connection, handle), daemon=True).start()
+            except RuntimeError:
+                connection.close()
 
     thread = threading.Thread(target=serve, name="door", daemon=True)
     thread.start()

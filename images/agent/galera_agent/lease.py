@@ -32,14 +32,14 @@ class BootstrapLease:
     """Reads, takes, renews and gives back the Lease in one pod's name.
 
     A holder is taken for dead only when this process has watched its Lease stand still for the whole duration: the
-    clocks of two machines are never compared.
+    clocks of two machines are never compared, and a time in which nobody could read the Lease does not count.
     """
 
     def __init__(self, api: LeaseApi, name: str, pod: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._api, self._name, self._pod, self._clock = api, name, pod, clock
         self._raw: dict[str, Any] | None = None
         self._mark: tuple[str, str] = ("", "")
-        self._since = clock()
+        self._since = self._read_at = clock()
         self.held = False
 
     def read(self) -> members.Lease | None:
@@ -85,10 +85,11 @@ class BootstrapLease:
         spec = raw.get("spec") or {}
         holder = str(spec.get("holderIdentity") or "")
         mark = (holder, str(spec.get("renewTime") or ""))
-        if mark != self._mark:
-            self._mark, self._since = mark, self._clock()
+        before, self._read_at = self._read_at, self._clock()
+        if mark != self._mark or self._read_at - before > DURATION_SECONDS:
+            self._mark, self._since = mark, self._read_at
         self.held = holder == self._pod
-        stood = self._clock() - self._since
+        stood = self._read_at - self._since
         expired = not self.held and stood > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
         return members.Lease(
             holder, str(spec.get("acquireTime") or spec.get("renewTime") or "an unknown time"), expired

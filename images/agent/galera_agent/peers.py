@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -68,9 +69,12 @@ class Peers:
         wanted = list(addresses)
         for pod, address in addresses.items():
             if pod not in self._busy:
-                self._busy[pod] = threading.Thread(target=work, args=(pod, address), name=f"ask-{pod}", daemon=True)
-                self._busy[pod].start()
-        for pod in wanted:
+                thread = threading.Thread(target=work, args=(pod, address), name=f"ask-{pod}", daemon=True)
+                # Where no thread is to be had, as while clients have taken all, it is silent now and asked again later.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._busy[pod] = thread
+        for pod in self._busy.keys() & addresses:
             self._busy[pod].join(max(0.0, deadline - time.monotonic()))
         for pod in [pod for pod, thread in self._busy.items() if not thread.is_alive()]:
             del self._busy[pod]

@@ -105,8 +105,17 @@ class Recorder:
         self._cluster: str | None = None
         self.known = None
 
+    @property
+    def given_up(self) -> bool:
+        """Whether the cluster was continued without this pod, by what was read last."""
+        return self.known is not None and self._pod in dict(self.known.given_up)
+
+    def read_again(self) -> None:
+        """The server does not serve: the record is read again as soon as it does."""
+        self._read_at = float("-inf")
+
     def update(self, status: Status) -> str | None:
-        """Record what a server in the primary component says.
+        """Record what a server in the primary component says; nothing of one that was given up and has not asked since.
 
         Returns a sentence where the record names another cluster. Raises ApiError, and ValueError for a broken record.
         """
@@ -114,9 +123,11 @@ class Recorder:
         if uuid is None:
             return None
         # Again from time to time: others may have been given up since, and a ConfigMap that is lost is written anew.
-        known = self._cluster == uuid and self._clock() - self._read_at < EVERY_SECONDS
-        if not known and (problem := self._record_cluster(uuid)):
+        recent = self._clock() - self._read_at < EVERY_SECONDS and not self.given_up
+        if not (recent and self._cluster == uuid) and (problem := self._record_cluster(uuid)):
             return problem
+        if self.given_up:
+            return None
         settled = self._settled(status.last_committed)
         if settled is not None and self._due(uuid, status.local_state_comment, settled):
             entry = json.dumps({"uuid": uuid, "seqno": settled, "time": now()})
@@ -132,14 +143,19 @@ class Recorder:
         data = found.get("data") or {}
         record = parse(data)
         if record is None:
-            entry = json.dumps({"uuid": uuid, "time": now()})
-            self._api.patch_config_map(self._name, {"cluster": entry}, str(found["metadata"]["resourceVersion"]))
+            changes = {"cluster": json.dumps({"uuid": uuid, "time": now()})}
+            # Of a record that was lost, what nobody could find out again
+            left = self.known.given_up if self.known and self.known.uuid == uuid else ()
+            if left:
+                changes["given_up"] = json.dumps({pod: {"seqno": seqno, "time": now()} for pod, seqno in left})
+            self._api.patch_config_map(self._name, {**changes}, str(found["metadata"]["resourceVersion"]))
+            record = Record(uuid, given_up=left)
         elif record.uuid != uuid:
             return f"the running cluster is {uuid}, but {self._name} records {record.uuid}"
         elif "consent" in data:
             # The cluster stands: a consent that nobody needed must not be there at its next fall.
             self._api.patch_config_map(self._name, {"consent": None}, str(found["metadata"]["resourceVersion"]))
-        self._cluster, self.known, self._read_at = uuid, record or Record(uuid), self._clock()
+        self._cluster, self.known, self._read_at = uuid, record, self._clock()
         return None
 
     def use(self, consent: Consent) -> bool:

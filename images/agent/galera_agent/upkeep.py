@@ -83,6 +83,7 @@ class Upkeep:
             self._take_for_whole()
             return True
         self._idle_since = None
+        self._recorder.read_again()
         self._come_back()
         self._be_let_in()
         if self._bootstrapping and time.monotonic() - self._renewed_at >= RENEW_SECONDS:
@@ -121,6 +122,9 @@ class Upkeep:
             # Also after a restart of the agent, which forgets that it held the Lease.
             self._lease.give_back()
             self._bootstrapping, self._released = False, True
+        if self._recorder.given_up:
+            # Behind a partition, alone or until Galera took it in: its write-sets may be none of the cluster's.
+            self._restart("the cluster was continued without it, so it must ask before it serves")
 
     # --- cures ------------------------------------------------------------------------------------------------------
 

@@ -203,9 +203,10 @@ class Poller(threading.Thread):
         """Poll until told to stop; an error closes the connection, so the next poll starts afresh."""
         pause = AGAIN_SECONDS
         while not self._stop_event.wait(pause):
+            # The driver has errors of many kinds; one that ended this thread would make a server that lives look dead.
             try:
                 status = self._server.poll()
-            except (OSError, pymysql.MySQLError, ValueError, AttributeError) as error:
+            except Exception as error:
                 pause = AGAIN_SECONDS
                 self._server.close()
                 self._listener(None, reason_of(error))

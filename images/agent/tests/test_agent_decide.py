@@ -110,10 +110,29 @@ CASES = {
         Action.WAIT,
         "timed out",
     ),
-    "an empty volume needs no record": (
+    "so does an empty one: who was given up must be counted again before it serves": (
         replace(view(node(1, EMPTY), primary(0)), api_error="timed out"),
-        Action.JOIN,
-        "n-0",
+        Action.WAIT,
+        "timed out",
+    ),
+    "those that were given up and serve are not joined": (
+        view(node(2, data(7)), primary(0), primary(1), record=Record(A, (), (("n-0", 9), ("n-1", 9)))),
+        Action.WAIT,
+        "waits for n-0, n-1, which serve although they were given up, to stop",
+    ),
+    "nor is their word taken while the API server is away": (
+        replace(
+            view(node(2, data(7)), replace(primary(0), record=RECORD)),
+            api_error="timed out",
+            record=Record(A, (), (("n-0", 9),)),
+        ),
+        Action.WAIT,
+        "waits for n-0, which serves although it was given up, to stop",
+    ),
+    "a volume is compared with those that count": (
+        view(node(2, data(150)), primary(0, seqno=200), primary(1), record=Record(A, (), (("n-0", 9),))),
+        Action.WAIT,
+        "the running cluster at 100",
     ),
     "a volume that was given up and is ahead has another history": (
         view(node(2, data(101)), primary(0, seqno=200), record=Record(A, (), (("n-2", 100),))),
@@ -454,6 +473,8 @@ def test_without_the_api_server_nobody_starts_a_cluster(me: object, evidence: Ev
 def test_all_members_that_answer_are_addresses_to_join_by() -> None:
     seen = view(node(1, EMPTY), node(0, EMPTY), primary(2), silent(3), seed(EMPTY))
     assert decide(seen).via == ("n-2", "n-0", "seed")
+    beside = replace(seen, peers=(*seen.peers, primary(4)), record=Record(A, (), (("n-4", 9),)))
+    assert decide(beside).via == ("n-2", "n-0", "seed"), "one that was given up may still serve by itself"
 
 
 def _everyone(evidence: tuple[Evidence, ...], lease: Lease | None, record: Record | None) -> list[Decision]:

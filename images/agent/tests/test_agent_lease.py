@@ -70,6 +70,26 @@ def test_a_holder_that_stands_still_expires_by_the_watchers_clock(kube: FakeKube
     assert not one.held
 
 
+def test_a_lease_that_nobody_could_read_was_not_watched(kube: FakeKube, clock: Clock) -> None:
+    """While the API server is away its holder cannot renew it, and does so when it is back."""
+    one, two = _pair(kube, clock)
+    one.read(), one.take()
+    two.read()
+    kube.down = True
+    for _ in range(10):
+        clock.now += DURATION_SECONDS
+        with pytest.raises(ApiError):
+            two.read()
+    kube.down = False
+    expired = []
+    for _ in range(DURATION_SECONDS + 2):
+        seen = two.read()
+        assert seen is not None
+        expired.append(seen.expired)
+        clock.now += 1
+    assert expired == [False] * (DURATION_SECONDS + 1) + [True]
+
+
 def test_an_old_lease_is_not_expired_at_first_sight(kube: FakeKube, clock: Clock) -> None:
     """Its times were written by another machine, whose clock may be wrong by any amount."""
     kube.create_lease("l", {"holderIdentity": "n-0", "leaseDurationSeconds": 15, "renewTime": "1999-01-01T00:00:00Z"})

@@ -204,6 +204,17 @@ def test_a_record_that_is_lost_is_written_anew(kube: FakeKube, recorder: Recorde
     assert parse(kube.maps["state"]["data"]) == Record(A, parse(kube.maps["state"]["data"]).seqnos)
 
 
+def test_a_record_that_is_lost_keeps_who_was_given_up(kube: FakeKube, recorder: Recorder, clock: Clock) -> None:
+    """Such a volume would else join as soon as the cluster's seqno has passed its own."""
+    kube.make_map("state", {"cluster": entry(A), "given_up": json.dumps({"n-2": {"seqno": 4}})})
+    recorder.update(status(5))
+    kube.make_map("state")
+    clock.now += EVERY_SECONDS
+    recorder.update(status(5))
+    assert recorder.known == Record(A, (), (("n-2", 4),))
+    assert getattr(parse(kube.maps["state"]["data"]), "given_up", None) == (("n-2", 4),)
+
+
 def test_a_volume_that_was_filled_anew_is_recorded_at_once(kube: FakeKube, recorder: Recorder, clock: Clock) -> None:
     for _ in range(2):
         recorder.update(status(5))

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from agent_fakes import Clock
 from agent_rig import NO_SEED, PRIMARY, A, Rig, peer, status
-from galera_agent import upkeep
+from galera_agent import record, upkeep
 from galera_agent.datadir import Evidence
 from galera_agent.decide import HOW_TO_CONSENT
-from galera_agent.members import Contact, Member
+from galera_agent.members import Contact, Member, Record
 from galera_agent.state import State
 
 
@@ -356,3 +356,45 @@ def test_the_volume_of_a_synced_server_is_not_taken_for_half_filled(
     rig.rounds(1)
     assert sorted(path.name for path in datadir.iterdir()) == ([] if taken else [".sst", "sst_in_progress"])
     assert any("removed sst_in_progress and .sst" in line for line in rig.lines) == taken
+
+
+def _give_up(rig: Rig, *pods: str) -> None:
+    text = json.dumps({pod: {"seqno": 5, "time": "t"} for pod in pods})
+    rig.kube.patch_config_map(rig.settings.state_map, {"given_up": text})
+
+
+@pytest.fixture
+def serving(rig: Rig) -> Rig:
+    """A server that serves, of a cluster that is recorded."""
+    rig.control._upkeep._server = Stopper()  # type: ignore[assignment]
+    rig.kube.make_map(rig.settings.state_map, {"cluster": json.dumps({"uuid": A})})
+    rig.state.heard(status(last_committed="7"), "11.8.6", "", True)
+    rig.rounds(1)
+    return rig
+
+
+@pytest.mark.parametrize("outside", [True, False], ids=["taken in by Galera", "behind a partition"])
+def test_a_server_that_was_given_up_and_serves_has_to_ask_again(
+    serving: Rig, monkeypatch: pytest.MonkeyPatch, outside: bool
+) -> None:
+    _give_up(serving, "n-galera-0", "n-galera-2")
+    if outside:
+        serving.kube.down = True
+        serving.state.heard(status(cluster_status="non-Primary", local_state="0"), "11.8.6", "", True)
+        serving.rounds(1)
+        serving.kube.down = False
+    else:
+        monkeypatch.setattr(record, "EVERY_SECONDS", 0.0)
+    serving.state.heard(status(last_committed="9"), "11.8.6", "", True)
+    serving.rounds(3)
+    assert stops(serving) == 1
+    assert len([line for line in serving.lines if "the cluster was continued without it" in line]) == 1
+
+
+def test_a_server_that_came_back_is_not_taken_for_given_up(serving: Rig) -> None:
+    """What was read of the record may be a minute old."""
+    serving.control._recorder.known = Record(A, (), (("n-galera-0", 5),))
+    _give_up(serving, "n-galera-2")
+    serving.rounds(1)
+    assert stops(serving) == 0
+    assert serving.control._recorder.known == Record(A, (), (("n-galera-2", 5),))

@@ -18,7 +18,7 @@ from backup_samples import settings_json
 from galera_agent import datadir
 from galera_agent import rejoin as module
 from galera_agent.datadir import Evidence
-from galera_agent.members import Member
+from galera_agent.members import Member, Record
 from galera_agent.rejoin import MARK, Rejoin
 from galera_agent.settings import Settings
 
@@ -407,6 +407,7 @@ def test_no_room_for_the_mark_means_a_full_transfer(bench: Bench, monkeypatch: p
 
 def test_without_the_api_server_it_is_filled_as_well(bench: Bench, kube: FakeKube) -> None:
     kube.down = True
+    bench.rig.world.peers = (replace(SERVES, record=Record(A)), ALSO, NO_SEED)
     waiting, work = bench.begin()
     bench.makes(work)
     bench.rig.rounds(1)
