@@ -262,6 +262,13 @@ def ranges(store: VolumeStore, uuid: str = UUID) -> list[tuple[int, int]]:
     return sorted((one.first, one.last) for one in segment.spans(store, uuid))
 
 
+def test_days_of_a_clock_that_was_ahead_do_not_hide_the_end_of_the_archive(store: VolumeStore) -> None:
+    manifest = full(NOW)
+    for first, closed in ((1, NOW + timedelta(days=36500)), (11, NOW + timedelta(days=36501)), (21, NOW)):
+        put_segment(store, manifest, first, first + 9, closed)
+    assert tail(store) == 30
+
+
 def test_each_round_carries_what_is_new(server: Server, store: VolumeStore) -> None:
     server.commit(3)
     assert archive(server, store) == {

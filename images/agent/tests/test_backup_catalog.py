@@ -236,6 +236,14 @@ def test_interrupted_prune_is_finished_by_sweep(store: VolumeStore, monkeypatch:
     assert read(store).incomplete == ()
 
 
+def test_a_listing_that_lags_behind_costs_no_backup(store: VolumeStore) -> None:
+    """A listing may not show a manifest yet that was just written."""
+    found = read(store)
+    late = replace(found, backups=found.backups[:-1], incomplete=(INC2.name,))
+    assert sweep(store, OWNER, late, NOW, timedelta(hours=8)).removed == []
+    assert read(store).problem_of(INC2.name) == ""
+
+
 def test_a_restored_cluster_goes_on_with_its_store(store: VolumeStore) -> None:
     restored = replace(OWNER, uuid=OTHER_UUID)
     with pytest.raises(OwnerError):

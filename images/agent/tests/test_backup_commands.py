@@ -152,6 +152,32 @@ def test_a_backup_that_one_target_did_not_take_is_made_and_told(
     assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [1, 0]
 
 
+def test_what_one_target_does_not_take_is_not_made_again_in_the_other(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.hold(0, hours=48)
+    bench.hold(1, hours=48)
+    bench.failures = {bench.stores[1].label: "it is full"}
+    call(capsys, "tick")
+    now = datetime.now(UTC).timestamp()
+    code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(now))
+    assert (code, said["state"], said["message"]) == (0, "nothing", "the last 1 failed; it is tried again later")
+    bench.failures = {}
+    code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(now - 301))
+    assert (code, said["state"], said["not_in"], said["soon"]) == (0, "succeeded", [], False)
+    assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [2, 2]
+
+
+def test_a_target_that_waits_hinders_no_backup_of_the_other(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.hold(0, hours=48)
+    bench.hold(1, hours=72)
+    code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp()))
+    waits = bench.stores[1].label
+    assert (code, said["state"], said["not_in"], said["soon"]) == (0, "succeeded", [waits], True)
+    assert said["problems"] == [f"{waits} lacks backups, and is tried again later"]
+    assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [2, 1]
+
+
 def test_a_foreign_target_is_refused_and_the_backup_made_in_the_other(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:

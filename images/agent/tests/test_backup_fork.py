@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from backup_samples import UUID, catalog, full
+from backup_samples import UUID, catalog, full, put_segment
 from binlog_samples import write
 from galera_agent.backup import binlog as archiver
 from galera_agent.backup import fork, segment, streams, summary
@@ -177,6 +177,16 @@ def test_times_between_idle_backups_need_no_archive(server: Server, store: Volum
     for late in (second + timedelta(seconds=1), first - timedelta(seconds=1)):
         with pytest.raises(TargetError):
             streams._steps(store, found.backups[:1], Target(time=late), found)
+
+
+def test_numbers_of_another_domain_are_other_transactions(store: VolumeStore) -> None:
+    """wsrep_gtid_domain_id was changed, and the new domain has counted from 1."""
+    backup = replace(full(NOW), gtid="1-1-20,2-1-12")
+    put_segment(store, backup, 1, 20, NOW - timedelta(hours=1))
+    own = put_segment(store, backup, 21, 30, NOW + timedelta(minutes=30))
+    store.put(own.key, replace(own, domain=2).to_json())
+    with pytest.raises(TargetError, match="is of domain 1, and the archive of domain 2"):
+        streams._steps(store, catalog([backup]).backups, Target())
 
 
 def test_segments_that_were_put_together_are_refused() -> None:

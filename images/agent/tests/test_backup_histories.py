@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,10 +13,11 @@ import pytest
 from backup_samples import OTHER_UUID, OWNER, UUID, at, catalog, full, increment, put_backup, put_segment
 from galera_agent import restore
 from galera_agent.backup import catalog as catalogs
-from galera_agent.backup import selection, streams, summary
+from galera_agent.backup import retention, selection, streams, summary
 from galera_agent.backup.catalog import Backup, Catalog
 from galera_agent.backup.manifest import Manifest
 from galera_agent.backup.recovery import Target
+from galera_agent.backup.settings import Retention
 from galera_agent.backup.store import Store
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
@@ -93,6 +95,22 @@ def test_a_backup_from_the_future_comes_where_its_history_had_it(seqno: int, pla
     )
     assert names(held).index(wrong.name) == place
     assert names(replace(held, read=None))[0] == wrong.name
+
+
+def test_a_store_whose_clock_has_gone_back_makes_no_backup_old(tmp_path: Path) -> None:
+    """A file server that lost its time says of new backups that they are of 1970."""
+    store = VolumeStore(tmp_path, mount_required=False)
+    catalogs.claim(store, OWNER)
+    manifests = [full(at("2026-11-10 01:00") + timedelta(days=day), seqno=day) for day in range(12)]
+    for number, one in enumerate(manifests):
+        put_backup(store, one)
+        moment = one.finished.timestamp() if number < 10 else 86400.0 * number
+        os.utime(tmp_path / one.key, (moment, moment))
+    found = catalogs.read(store)
+    assert [one.began for one in found.backups] == [one.started for one in manifests]
+    gone = [name for name, _ in retention.expired(found, at("2026-11-21 02:00"), Retention(3, None, None))]
+    assert gone == [one.name for one in reversed(manifests[:7])]
+    assert names(found)[0] == manifests[-1].name
 
 
 def test_the_manifest_of_a_store_says_when_it_was_written(tmp_path: Path) -> None:

@@ -10,7 +10,18 @@ import pytest
 from backup_samples import OTHER_UUID, UUID, at, catalog, full, increment, settings_json
 from galera_agent.backup.catalog import Catalog
 from galera_agent.backup.manifest import Manifest
-from galera_agent.backup.plan import Due, Full, Incremental, LastAttempt, NodeFacts, Nothing, due, on_demand
+from galera_agent.backup.plan import (
+    Due,
+    Full,
+    Incremental,
+    LastAttempt,
+    NodeFacts,
+    Nothing,
+    Share,
+    due,
+    on_demand,
+    share,
+)
 from galera_agent.backup.settings import Settings, from_json
 
 FULL = full(at("2026-11-21 01:00"))
@@ -18,6 +29,7 @@ INC1 = increment(FULL, at("2026-11-21 02:00"))
 INC2 = increment(INC1, at("2026-11-21 03:00"))
 CHAIN = [FULL, INC1, INC2]
 SETTINGS = from_json(settings_json())
+PATIENCE = "the last 1 failed; it is tried again later"
 
 
 def facts(*manifests: Manifest, **changes: object) -> NodeFacts:
@@ -218,6 +230,28 @@ def test_several_stores_follow_the_one_that_is_behind() -> None:
     other = due(at("2026-11-21 04:00"), [volume, swapped], SETTINGS, LastAttempt(), facts(*CHAIN))
     assert isinstance(other, Full)
     assert "is another in s3://b/n than in volume /backups" in other.reason
+
+
+def test_a_store_that_fails_costs_the_others_no_full_backups() -> None:
+    """After a failure the one that is behind is tried alone, with patience; the others go on without it."""
+    volume, s3, failed = catalog(CHAIN), catalog([FULL, INC1], "s3://b/n"), LastAttempt(at("2026-11-21 03:02"), 1)
+
+    def decided(now: str, behind: Catalog = s3, last: LastAttempt = failed) -> Share:
+        return share(at(now), [volume, behind], SETTINGS, last, facts(*CHAIN))
+
+    # nothing is due in the volume, and the other one waits
+    assert decided("2026-11-21 03:05") == Share(Nothing(at("2026-11-21 03:07"), PATIENCE), [volume, s3], ())
+    # then it gets what it lacks, by itself
+    alone = decided("2026-11-21 03:30")
+    assert (parent_of(alone.due), alone.catalogs, alone.waits) == (INC1.name, [s3], ())
+    # what is due in the volume is an increment still, and does not wait
+    for behind in (s3, catalog([], "s3://b/n")):
+        ahead = decided("2026-11-21 04:00", behind)
+        assert (parent_of(ahead.due), ahead.catalogs, ahead.waits) == (INC2.name, [volume], ("s3://b/n",))
+    assert decided("2026-11-21 03:30", catalog([], "s3://b/n")).catalogs[0].store == "s3://b/n"
+    # without a failure, and where no one is behind, all are one
+    for behind, last in ((s3, LastAttempt()), (catalog(CHAIN, "s3://b/n"), failed)):
+        assert [one.store for one in decided("2026-11-21 04:00", behind, last).catalogs] == [volume.store, s3.store]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,17 @@ def test_days_keep_the_backup_that_they_begin_from() -> None:
     assert said["1116f"] == "is 5 days old, and no rule keeps it"
 
 
+def test_days_begin_from_a_backup_that_had_ended_then() -> None:
+    """Nothing can be restored to a time at which its backup was still being taken."""
+    manifests = daily("2026-11-10 01:00", 12)
+    manifests[7] = replace(manifests[7], finished=at("2026-11-17 06:00"))
+    last = increment(manifests[-1], at("2026-11-21 03:00"))
+    # the 17th at 04:00 is within four days, and its own backup ended at 06:00
+    assert kept(catalog([*manifests, last]), Retention(4, None, None), at("2026-11-21 03:05")) == [
+        "1116f", "1117f", "1118f", "1119f", "1120f", "1121f", "1121i",
+    ]  # fmt: skip
+
+
 def test_keep_last_counts_full_backups() -> None:
     manifests = daily("2026-11-18 01:00", 4)
     manifests += [increment(manifests[-1], at("2026-11-21 01:30")), increment(manifests[1], at("2026-11-19 05:00"))]

@@ -258,3 +258,15 @@ def test_points_that_are_missing(tmp_path: Path, missing: str) -> None:
     (tmp_path / missing).unlink()
     with pytest.raises(BackupError, match=missing.replace("xtrabackup", "mariadb_backup")):
         runner.read_points(tmp_path, f"Writing Galera info succeeded with {UUID}:9 0")
+
+
+def test_a_clock_that_jumps_back_replaces_no_backup(bench: Bench) -> None:
+    """A name is there for each second, and a second may come twice."""
+    name = bench.run().manifest.name
+    content = bench.stores[0].get(f"backups/{name}/backup.xb.zst")
+    bench.now -= timedelta(hours=1)
+    bench.end = "no galera"
+    with pytest.raises(BackupError, match=f"{name} is there already"):
+        bench.run()
+    assert bench.stores[0].get(f"backups/{name}/backup.xb.zst") == content
+    assert catalog.read(bench.stores[0]).problems == ()

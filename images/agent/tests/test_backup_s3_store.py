@@ -181,6 +181,33 @@ sys.stdin.read()
     assert nothing_left(store)
 
 
+def test_an_upload_that_is_gone_is_no_hindrance(store: S3Store) -> None:
+    """Somebody else may have ended it, and some servers list it for a while after that."""
+    with store.writer(KEY) as writer:
+        writer.write(NOISE)
+        plain = store._client.abort_multipart_upload
+
+        def twice(**arguments: Any) -> Any:
+            plain(**arguments)
+            return plain(**arguments)
+
+        store._client.abort_multipart_upload = twice  # type: ignore[method-assign]
+        assert store.clean(timedelta(0), datetime.now(UTC) + timedelta(days=1)) == [KEY]
+
+
+def test_a_server_that_writes_headers_in_capitals(store: S3Store) -> None:
+    """X-Amz-Meta-Upload, as servers in Go may."""
+    plain = store._client.head_object
+
+    def capitals(**arguments: Any) -> Any:
+        found = plain(**arguments)
+        return {**found, "Metadata": {name.title(): value for name, value in found["Metadata"].items()}}
+
+    store._client.head_object = capitals  # type: ignore[method-assign]
+    write(store, b"x")
+    assert store.get(KEY) == b"x"
+
+
 def test_uploads_of_another_store_within_the_prefix_are_not_touched(server: Server, store: S3Store) -> None:
     """One prefix may begin with another one, as `a/n` and `a/n/inner`."""
     client, bucket = store._client, store._bucket

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from backup_samples import OWNER
+from galera_agent.backup import volume_store
 from galera_agent.backup.store import StoreError
 from galera_agent.backup.volume_store import VolumeStore
 
@@ -172,3 +173,19 @@ def test_create_without_hard_links(store: VolumeStore, monkeypatch: pytest.Monke
     assert store.create("backups/x/one", b"first")
     assert not store.create("backups/x/one", b"second")
     assert store.get("backups/x/one") == b"first"
+
+
+@pytest.mark.parametrize("step", ["_modified", "_unused"])
+def test_a_writer_that_ends_while_others_clean(store: VolumeStore, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """The archive gives its files their names at any moment."""
+    plain = getattr(volume_store, step)
+    with store.writer("binlogs/a") as writer:
+        writer.write(b"x")
+
+        def ends(path: Path) -> object:
+            writer.commit()
+            return plain(path)
+
+        monkeypatch.setattr(volume_store, step, ends)
+        assert store.clean(timedelta(0), datetime.now(UTC) + SOON) == []
+    assert store.get("binlogs/a") == b"x"

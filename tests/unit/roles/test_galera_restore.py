@@ -102,6 +102,13 @@ def test_all_volumes_of_nodes_are_worked_on_also_those_beyond_the_size(see: Any)
     assert none["volumes"] == []
 
 
+def test_what_there_is_is_read_again_before_it_is_replaced() -> None:
+    """A backup may take hours to restore: restore_undo brings back the record of then, and consent is to that."""
+    tasks = yaml.safe_load((ROLE / "tasks" / "in_place.yml").read_text())
+    imported = [one["ansible.builtin.import_tasks"] for one in tasks if "ansible.builtin.import_tasks" in one]
+    assert imported == ["see.yml", "consent.yml", "stop.yml", "volumes.yml"]
+
+
 @pytest.mark.parametrize(("expected", "code"), [(NEW, 0), (OLD, 2), ("", 0)])
 def test_a_cluster_with_another_history_than_the_restored_one_is_not_told_to_the_store(
     tmp_path: Path, expected: str, code: int

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import groupby
 
 from .document import Document, parse, text, time, to_time, whole
 from .manifest import Manifest, ManifestError, Verification, manifest_key, parse_name, verification_key
@@ -191,7 +192,7 @@ def read(store: Store, known: Iterable[Catalog] = ()) -> Catalog:
         found = list(pool.map(lambda name: _backup(store, name, sizes[name], manifests.get(name), written), names))
     for _, said in found:
         problems += said
-    backups = {backup.name: backup for backup, _ in found if backup}
+    backups = _by_clocks([backup for backup, _ in found if backup])
     return Catalog(
         store=store.label,
         backups=tuple(backups.values()),
@@ -201,6 +202,25 @@ def read(store: Store, known: Iterable[Catalog] = ()) -> Catalog:
         owner=owner,
         read=datetime.now(UTC),
     )
+
+
+def _by_clocks(found: Sequence[Backup]) -> dict[str, Backup]:
+    """Backups by their names; without what the store's clock said of those before which it has gone back.
+
+    A history has its backups in the order of its seqnos.
+    """
+    backups = {one.name: one for one in found}
+    latest: dict[str, datetime] = {}
+    in_order = sorted(found, key=lambda one: (one.manifest.uuid, one.manifest.seqno))
+    for (uuid, _), same in groupby(in_order, key=lambda one: (one.manifest.uuid, one.manifest.seqno)):
+        before = latest.get(uuid)
+        for one in same:
+            if one.written is None:
+                continue
+            if before is not None and one.written < before - CLOCK_STEP:
+                backups[one.name] = replace(one, written=None)
+            latest[uuid] = max(one.written, latest.get(uuid, one.written))
+    return backups
 
 
 def check_owner(store: Store, mine: Owner) -> None:

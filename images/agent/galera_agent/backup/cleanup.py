@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from .catalog import Catalog, Owner, check_owner
 from .manifest import manifest_key, parse_name
-from .store import BACKUPS, LockedError, Store
+from .store import BACKUPS, LockedError, MissingError, Store
 
 
 @dataclass
@@ -63,10 +63,20 @@ def sweep(
     outcome = Outcome(removed=list(store.clean(older_than + (deadline or timedelta(0)), now)))
     for name in catalog.incomplete:
         named = parse_name(name)
-        if named is not None and now - named[0] > older_than and name not in set(in_use):
+        left = named is not None and now - named[0] > older_than and name not in set(in_use)
+        if left and not _has_manifest(store, name):
             _remove_rest(store, name, outcome)
             outcome.removed.append(name)
     return outcome
+
+
+def _has_manifest(store: Store, name: str) -> bool:
+    """Ask for it by its key: listings of some stores lag behind what was just written."""
+    try:
+        store.get(manifest_key(name))
+    except MissingError:
+        return False
+    return True
 
 
 def _remove_rest(store: Store, name: str, outcome: Outcome) -> None:

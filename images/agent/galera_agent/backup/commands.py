@@ -140,12 +140,15 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
             catalogs = [one for one in catalogs if one.store not in why]
     node_facts = _node_facts(found, node, facts, lsn)
     if arguments.kind is not None:
-        due: plan.Due = plan.on_demand(arguments.kind, now, catalogs, found, node_facts)
+        turn = plan.Share(plan.on_demand(arguments.kind, now, catalogs, found, node_facts), catalogs)
     else:
         failed_at = None if arguments.failed_at is None else datetime.fromtimestamp(arguments.failed_at, UTC)
-        due = plan.due(now, catalogs, found, plan.LastAttempt(failed_at, arguments.failures), node_facts)
+        turn = plan.share(now, catalogs, found, plan.LastAttempt(failed_at, arguments.failures), node_facts)
+    due = turn.due
     if isinstance(due, plan.Nothing):
         return _nothing(due, stores, catalogs, errors, asked=arguments.kind is not None)
+    usable = [store for store in usable if store.label in [one.store for one in turn.catalogs]]
+    errors |= {label: f"{label} lacks backups, and is tried again later" for label in turn.waits}
     parent = due.parent.manifest if isinstance(due, plan.Incremental) else None
     kind = "full" if parent is None else "incremental"
     _print({"type": "begin", "command": "tick", "kind": kind, "reason": due.reason})
@@ -167,7 +170,9 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     return {
         "state": "failed" if refused else "succeeded",
         "backup": result.manifest.name,
-        "not_in": sorted(result.failures),
+        "not_in": sorted({*result.failures, *turn.waits}),
+        # The patience with those goes on
+        "soon": bool(turn.waits),
         "problems": problems,
         "message": message,
         "catalog": document,

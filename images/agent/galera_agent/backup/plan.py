@@ -77,6 +77,15 @@ class Nothing:
 Due = Full | Incremental | Nothing
 
 
+@dataclass(frozen=True)
+class Share:
+    """What to do in which stores. waits: labels of those that lack backups, and are tried again later."""
+
+    due: Due
+    catalogs: Sequence[Catalog]
+    waits: tuple[str, ...] = ()
+
+
 def due(now: datetime, catalogs: Sequence[Catalog], settings: Settings, last: LastAttempt, facts: NodeFacts) -> Due:
     """What to do at an aware moment; catalogs: of all the stores that the backup will be written to, at least one."""
     what = _by_time(now, catalogs, settings, facts)
@@ -89,6 +98,27 @@ def due(now: datetime, catalogs: Sequence[Catalog], settings: Settings, last: La
         if last.failed_at <= now < again:
             return Nothing(again, f"the last {last.failures} failed; it is tried again later")
     return what
+
+
+def share(now: datetime, catalogs: Sequence[Catalog], settings: Settings, last: LastAttempt, facts: NodeFacts) -> Share:
+    """What to do in which stores. All of them are one, unless the last backup was not made in all, and some lack it.
+
+    What is due in the others is then taken there without them; what they lack, with patience, in them alone: else each
+    new try would be a full backup in the others as well, with which these fill up and let older ones expire.
+    """
+    newest = [_newest(one, now, facts.uuid, full=False) for one in catalogs]
+    latest = max((moment for moment in newest if moment is not None), default=None)
+    behind = [one for one, moment in zip(catalogs, newest, strict=True) if moment != latest]
+    if last.failed_at is None or not behind:
+        return Share(due(now, catalogs, settings, last, facts), catalogs)
+    ahead = [one for one in catalogs if one not in behind]
+    what, other = due(now, ahead, settings, LastAttempt(), facts), due(now, behind, settings, last, facts)
+    if not isinstance(what, Nothing):
+        return Share(what, ahead, tuple(one.store for one in behind))
+    if not isinstance(other, Nothing):
+        return Share(other, behind)
+    first = min((what, other), key=lambda one: one.until or now)
+    return Share(first, catalogs)
 
 
 def on_demand(kind: str, now: datetime, catalogs: Sequence[Catalog], settings: Settings, facts: NodeFacts) -> Due:

@@ -109,10 +109,10 @@ def _recent(good: Sequence[Backup], past: Sequence[Backup], reference: datetime,
 
 def _window(past: Sequence[Backup], reference: datetime, days: int) -> Iterator[_Kept]:
     """The last days, from every moment of which there is a way back: with the backup that they begin from."""
-    inside = [one for one in past if _age(one, reference) <= timedelta(days=days)]
-    for one in inside:
-        yield one.name, f"is of the last {days} days"
-    before = [one for one in past if _age(one, reference) > timedelta(days=days)]
+    before = [one for one in past if reference - _ended(one) > timedelta(days=days)]
+    for one in past:
+        if reference - _ended(one) <= timedelta(days=days):
+            yield one.name, f"is of the last {days} days"
     if before:
         yield before[-1].name, f"is what the last {days} days begin from"
 
@@ -171,6 +171,11 @@ def _roots(catalog: Catalog) -> dict[str, str]:
         # parents have older names, so they come first
         roots[one.name] = roots.get(one.manifest.parent or "", one.name)
     return roots
+
+
+def _ended(one: Backup) -> datetime:
+    """When it was ended, which is the first moment that it can be restored to; by the same clock as its beginning."""
+    return one.began + (one.manifest.finished - one.manifest.started)
 
 
 def _age(one: Backup, reference: datetime) -> timedelta:

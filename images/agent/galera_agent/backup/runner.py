@@ -94,8 +94,12 @@ def run(
         try:
             catalog.claim(store, owner)
             clean(store, owner, now(), say, timedelta(seconds=settings.deadline_seconds), catalogs)
+            taken = next(store.list(object_key(name, "")), None)
         except StoreError as error:
             failures[store.label] = str(error)
+            continue
+        if taken is not None:
+            raise BackupError(f"{name} is there already in {store.label}: a clock was set back, or is behind another's")
     ready = [store for store in stores if store.label not in failures]
     if not ready:
         raise StoreError("; ".join(failures.values()))

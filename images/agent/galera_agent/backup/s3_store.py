@@ -208,11 +208,17 @@ class S3Store:
             ]
             for upload in [one for page in pages for one in page.get("Uploads", ())]:
                 if now - upload["Initiated"] > older_than:
-                    self._client.abort_multipart_upload(
-                        Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
+                    self._abort(upload["Key"], upload["UploadId"])
                     removed.append(upload["Key"].removeprefix(self._root))
         return removed
+
+    def _abort(self, key: str, upload: str) -> None:
+        try:
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
+        except boto.ClientError as error:
+            # Some servers list what is gone already.
+            if code_of(error) != "NoSuchUpload":
+                raise
 
     def _key(self, key: str) -> str:
         return self._root + checked_key(key)

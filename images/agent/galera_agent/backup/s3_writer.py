@@ -134,7 +134,9 @@ class S3Writer:
         """Raise StoreError unless the object is there, this very one, with all its bytes."""
         with self._translated():
             head = self._client.head_object(**self._target)
-        if head["ContentLength"] != self._size or head["Metadata"].get("upload") != self._token:
+        # Some servers give the names of metadata in capitals.
+        metadata = {name.lower(): value for name, value in head["Metadata"].items()}
+        if head["ContentLength"] != self._size or metadata.get("upload") != self._token:
             raise StoreError(
                 f"{self._place.label} does not show {self._key} as it was written: "
                 f"{head['ContentLength']} bytes, not {self._size}, or another one's"

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
 from .document import Document, optional, parse, text, texts, time, to_time, whole
@@ -136,15 +136,18 @@ class Tail:
 def tail(store: Store, uuid: str) -> Tail | None:
     """The end of the archive, None where there is none. Raises StoreError.
 
-    Looks at the newest two days with segments: what is archived last may have been closed before midnight.
+    Looks at the newest two days with segments: what is archived last may have been closed before midnight. Days that
+    are still to come are of a clock that was ahead, and do not count as such.
     """
     ends: list[Tail] = []
+    today, left = f"{datetime.now(UTC):%Y%m%d}/", 2
     for day in reversed(list(store.children(f"{BINLOGS}{uuid}/"))):
         entries = list(store.list(f"{BINLOGS}{uuid}/{day}"))
         found = [Tail(span.last, span.key, entry.modified) for entry in entries for span in _spans([entry.key])]
         if found:
             ends.append(max(found, key=lambda one: (one.last, one.written)))
-        if len(ends) == 2:
+            left -= day <= today
+        if not left:
             break
     return max(ends, key=lambda one: one.last, default=None)
 

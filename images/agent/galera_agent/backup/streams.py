@@ -284,7 +284,10 @@ def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Ca
     domain = load(spans[-1]).domain
     mine = [one for one in others if one.uuid == last.uuid and (gone_back is None or one.finished <= gone_back.since)]
     after = recovery.start(last, target, domain)
-    return recovery.steps(after, target, spans, load, last.finished, recovery.ends(mine, domain))
+    found = recovery.steps(after, target, spans, load, last.finished, recovery.ends(mine, domain))
+    if foreign := [one.segment for one in found if one.segment.domain != domain]:
+        raise TargetError(f"{foreign[0].key} is of domain {foreign[0].domain}, and the archive of domain {domain}")
+    return found
 
 
 def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catalog]], target: Target | None) -> str:

@@ -122,10 +122,15 @@ class VolumeStore:
         removed = []
         with self.translated("cannot be cleaned"):
             for path in sorted(self._root.rglob(f"*{PART}")):
-                if now - _modified(path) > older_than and _unused(path):
-                    path.unlink(missing_ok=True)
-                    self.remove_empty(path.parent)
-                    removed.append(path.relative_to(self._root).as_posix())
+                try:
+                    if not (now - _modified(path) > older_than and _unused(path)):
+                        continue
+                except FileNotFoundError:
+                    # Its writer has ended meanwhile.
+                    continue
+                path.unlink(missing_ok=True)
+                self.remove_empty(path.parent)
+                removed.append(path.relative_to(self._root).as_posix())
         return removed
 
     def remove_empty(self, directory: Path) -> None:
