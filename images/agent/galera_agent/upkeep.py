@@ -33,7 +33,7 @@ IDLE_DONOR_SECONDS = 10.0
 LEVEL_SECONDS, MOMENT_SECONDS = 20.0, 5.0
 # A server that was told to stop and still answers has not come further than Galera, which takes a second or so. Where
 # an incremental transfer has failed, Galera waits for ever for a thread that has gone (its issues 142, 439 and 456).
-STUCK_SECONDS = 30.0
+STUCK_SECONDS = 10.0
 # The pipe into which the start script listens while its server runs.
 KILL_PIPE = "kill"
 
