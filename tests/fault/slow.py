@@ -11,15 +11,16 @@ import time
 from dataclasses import dataclass
 
 from fault.faults.network import clear_rules, set_rules
-from fault.faults.volumes import data_path, stop_and_empty
+from fault.faults.volumes import stop_and_empty
 from fault.kube import KubeError, WaitError, until
 from fault.starve import Views, watch
 from fault.world import World
 
 SST_PORT = 4444
 _LOOK_SECONDS = 5.0
-# The stream is a little smaller than the files, and the joiner prepares what it got.
 _PATIENCE = 2.0
+# What is streamed, but for a little of the redo log
+_SIZE = "SELECT SUM(file_size) FROM information_schema.innodb_sys_tablespaces WHERE name <> 'innodb_temporary'"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def transfer(world: World, seconds: float) -> Transfer:
     """
     joiner = world.order()[1]
     pod = world.cluster.pods()[joiner]
-    size = int(world.hands.on(pod.node, "size", data_path(world, joiner)))
+    size = int(world.cluster.sql(joiner, _SIZE)[0][0])
     kilobytes = max(round(size / seconds / 1024), 1)
     limit = ["hashlimit", "--hashlimit-name", "slow", "--hashlimit-above", f"{kilobytes}kb/s"]
     rule = [
