@@ -422,6 +422,24 @@ def test_verification_runs_by_the_schedule_of_the_inventory(
     assert clusters[name].one("galera-3-volumes.yml", "CronJob")["spec"]["suspend"] is suspended
 
 
+@pytest.mark.parametrize(("name", "size"), SETS)
+def test_haproxy_takes_what_its_nodes_take_and_always_answers_probes(
+    name: str, size: int, clusters: dict[str, Manifests]
+) -> None:
+    """At its limit for all ports HAProxy accepts on none: the kubelet would restart it with all its sessions."""
+    manifests = clusters[FOLDER[name]]
+    config = manifests.one(f"galera-{size}-haproxy.yml", "ConfigMap")["data"]["haproxy.cfg"]
+    sections = re.findall(r"^(global|frontend \w+|listen [\w-]+)$\n((?:^ .*$\n?|^$\n)*)", config, flags=re.MULTILINE)
+    limits = {title.split()[-1]: int(re.findall(r"^ +maxconn (\d+)$", text, re.MULTILINE)[0]) for title, text in sections}
+    assert set(limits) == {"global", "health", "mysql", "mysql-writer", "mysql-reader"}
+    assert limits.pop("global") >= sum(limits.values())
+    each = int(_cnf(manifests, f"galera-{size}-{CLUSTERS[name][1]}.yml")["max_connections"])
+    assert each == 2000 or name != "five"
+    assert limits["mysql"] > each * size
+    assert limits["mysql-writer"] > each
+    assert limits["mysql-reader"] > each * max(size - 1, 1)
+
+
 def test_haproxy_is_ready_only_with_a_node_that_it_can_use(clusters: dict[str, Manifests]) -> None:
     config = clusters["pks"].one("galera-3-haproxy.yml", "ConfigMap")["data"]["haproxy.cfg"]
     assert "http-request return status 200 if { path /ready } { nbsrv(mysql) ge 1 }" in config
