@@ -470,7 +470,9 @@ def test_haproxy_takes_what_its_nodes_take_and_always_answers_probes(
     manifests = clusters[FOLDER[name]]
     config = manifests.one(f"galera-{size}-haproxy.yml", "ConfigMap")["data"]["haproxy.cfg"]
     sections = re.findall(r"^(global|frontend \w+|listen [\w-]+)$\n((?:^ .*$\n?|^$\n)*)", config, flags=re.MULTILINE)
-    limits = {title.split()[-1]: int(re.findall(r"^ +maxconn (\d+)$", text, re.MULTILINE)[0]) for title, text in sections}
+    limits = {
+        title.split()[-1]: int(re.findall(r"^ +maxconn (\d+)$", text, re.MULTILINE)[0]) for title, text in sections
+    }
     assert set(limits) == {"global", "health", "mysql", "mysql-writer", "mysql-reader"}
     assert limits.pop("global") >= sum(limits.values())
     each = int(_cnf(manifests, f"galera-{size}-{CLUSTERS[name][1]}.yml")["max_connections"])
