@@ -26,7 +26,6 @@ if $own; then step "stop the Docker engine" stop_engine; fi
 rm -f "$LOCAL_KUBECONFIG" "$CACHE/source" "$CACHE/addresses" "$CACHE/docker/socket"
 
 if [ "${1:-}" = all ]; then
-  # what a killed build left mounted is unmounted, never followed
-  awk -v below="$CACHE/" 'index($2, below) == 1 { print $2 }' /proc/mounts | tac | xargs -r umount
+  unmount_below "$CACHE"
   step "remove $CACHE and .venv" rm -rf --one-file-system "$CACHE" .venv
 fi

@@ -80,12 +80,16 @@ debian_mirror() {
     awk '{ sub("/$", "") } /\/debian$/ && !mirror { mirror = $0 } END { if (!mirror) exit 1; print mirror }'
 }
 
+# unmount_below DIRECTORY: what a killed build left mounted there is unmounted, so that a removal does not follow it
+unmount_below() { awk -v below="$1/" 'index($2, below) == 1 { print $2 }' /proc/mounts | tac | xargs -r umount; }
+
 # debian_tree SUITE PACKAGES: set TREE to the directory of a minimal Debian with these packages, made when it is not there
 debian_tree() {
   TREE=$CACHE/debian/$1-$(key "$1" "$2")
   [ ! -d "$TREE" ] || return 0
   packages debootstrap:debootstrap
   mkdir -p "$CACHE/debian"
+  unmount_below "$TREE.part"
   rm -rf "$TREE.part"
   step "debootstrap Debian $1" debootstrap --variant=minbase --include="$2" "$1" "$TREE.part" "$(debian_mirror)"
   rm -rf "$TREE.part"/var/cache/apt/* "$TREE.part"/var/lib/apt/lists/* "$TREE.part"/usr/share/{doc,locale,man}

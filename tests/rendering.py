@@ -66,6 +66,13 @@ class Manifests:
         return found[0]
 
 
+def pod_of(document: Document) -> Document:
+    """Return the spec of the pods that a document makes, also one that makes Jobs; empty where it makes none."""
+    spec = document.get("spec", {})
+    found: Document = spec.get("jobTemplate", {}).get("spec", spec).get("template", {}).get("spec", {})
+    return found
+
+
 def collection_environment() -> dict[str, str]:
     """Return the environment in which this checkout is the collection."""
     return {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv" / "collections"), "ANSIBLE_NOCOLOR": "1"}

@@ -186,6 +186,11 @@ serve() {
     kill "$reader" 2>/dev/null || true
 }
 
+# Every question to the agent would fail without a word, for ever.
+if ! command -v socat >/dev/null; then
+    say "this image has no socat, with which the agent is asked; docs/images.md says what an image must have"
+    exit 127
+fi
 mkdir -p "$GALERA_DATADIR"
 mapfile -t extra < <(provider)
 # Read by bash at the start of the state transfer script, see there.

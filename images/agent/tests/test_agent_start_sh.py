@@ -225,6 +225,18 @@ def test_an_agent_that_is_not_there_yet_is_waited_for(stage: Stage) -> None:
     assert stage.output().startswith("started")
 
 
+def test_an_image_without_socat_is_told_of(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    """Without it nobody can ask the agent: a pod that waits for ever would give no reason."""
+    (stage.root / "bin/socat").unlink()
+    for name in ("bash", "cat", "grep", "install", "mkdir", "mkfifo", "rm", "sleep"):
+        (stage.root / "bin" / name).symlink_to(str(shutil.which(name)))
+    stage.listen()
+    stage.start(PATH=str(stage.root / "bin"))
+    assert stage.process is not None
+    assert stage.process.wait(timeout=20) == 127
+    assert "this image has no socat" in capfd.readouterr().err
+
+
 def test_an_answer_cut_short_is_not_obeyed(stage: Stage) -> None:
     stage.listen()
     stage.start()
@@ -245,8 +257,11 @@ def test_a_stop_is_obeyed_while_it_waits(stage: Stage) -> None:
     stage.process.send_signal(signal.SIGTERM)
     assert stage.process.wait(timeout=20) == 143
     assert stage.output() == ""
-    caller.answer(["exec"])
-    assert caller.gone()
+    for _ in range(400):
+        if caller.gone():
+            break
+        time.sleep(0.05)
+    assert not caller.answer(["exec"]), "what it had asked with still waits"
 
 
 def test_only_the_donors_ten_seconds_are_left_out(stage: Stage) -> None:

@@ -342,6 +342,46 @@ def test_network_policies(folder: str, policies: int, clusters: dict[str, Manife
         assert ("from" in rule) == (9200 not in ports)
 
 
+def test_network_policies_choose_the_pods_and_ports_that_there_are(clusters: dict[str, Manifests]) -> None:
+    """The network of the local Kubernetes enforces none, so nothing else would show a wrong one."""
+    manifests = clusters["pks"]
+    haproxy, node, seed = (
+        manifests.one(f"galera-3-{file}.yml", kind)["spec"]["template"]
+        for file, kind in (("haproxy", "Deployment"), ("nodes", "StatefulSet"), ("seed", "StatefulSet"))
+    )
+    pods = {"haproxy": haproxy, "node": node, "seed": seed}
+
+    def chosen(selector: Document) -> set[str]:
+        (field, wanted), *more = selector.items()
+        assert (field, more) == ("matchLabels", [])
+        return {name for name, pod in pods.items() if wanted.items() <= pod["metadata"]["labels"].items()}
+
+    def ports(*names: str) -> set[int]:
+        containers = [
+            each
+            for name in names
+            for each in pods[name]["spec"].get("initContainers", []) + pods[name]["spec"]["containers"]
+        ]
+        return {port["containerPort"] for each in containers for port in each["ports"]}
+
+    def allowed(policy: Document) -> dict[str, set[int]]:
+        """Who may reach which ports; everybody where nobody is named."""
+        found: dict[str, set[int]] = {}
+        for rule in policy["spec"]["ingress"]:
+            sources = [source["podSelector"] for source in rule.get("from", [])]
+            for name in set().union(*(chosen(each) for each in sources)) if sources else {"everybody"}:
+                found.setdefault(name, set()).update(port["port"] for port in rule["ports"])
+        return found
+
+    nodes = manifests.one("galera-3-vsphere-volumes.yml", "NetworkPolicy")
+    assert chosen(nodes["spec"]["podSelector"]) == {"node", "seed"}
+    database = ports("node", "seed") - {9200}
+    assert allowed(nodes) == {"node": database, "seed": database, "haproxy": {3306}, "everybody": {9200}}
+    proxies = manifests.one("galera-3-haproxy.yml", "NetworkPolicy")
+    assert chosen(proxies["spec"]["podSelector"]) == {"haproxy"}
+    assert allowed(proxies) == {"everybody": ports("haproxy")}
+
+
 def test_secret_and_annotations_are_taken_as_they_are(clusters: dict[str, Manifests]) -> None:
     secret = clusters["one"].one("galera-1-volumes.yml", "Secret")
     assert secret["stringData"] == {"root-password": "0123456789"}
@@ -420,6 +460,27 @@ def test_verification_runs_by_the_schedule_of_the_inventory(
     name: str, suspended: bool, clusters: dict[str, Manifests]
 ) -> None:
     assert clusters[name].one("galera-3-volumes.yml", "CronJob")["spec"]["suspend"] is suspended
+
+
+@pytest.mark.parametrize(("name", "size"), SETS)
+def test_haproxy_takes_what_its_nodes_take_and_always_answers_probes(
+    name: str, size: int, clusters: dict[str, Manifests]
+) -> None:
+    """At its limit for all ports HAProxy accepts on none: the kubelet would restart it with all its sessions."""
+    manifests = clusters[FOLDER[name]]
+    config = manifests.one(f"galera-{size}-haproxy.yml", "ConfigMap")["data"]["haproxy.cfg"]
+    sections = re.findall(r"^(global|frontend \w+|listen [\w-]+)$\n((?:^ .*$\n?|^$\n)*)", config, flags=re.MULTILINE)
+    limits = {
+        title.split()[-1]: int(re.findall(r"^ +maxconn (\d+)$", text, re.MULTILINE)[0]) for title, text in sections
+    }
+    assert set(limits) == {"global", "health", "mysql", "mysql-writer", "mysql-reader"}
+    assert limits.pop("global") >= sum(limits.values())
+    each = int(_cnf(manifests, f"galera-{size}-{CLUSTERS[name][1]}.yml")["max_connections"])
+    assert each == 2000 or name != "five"
+    assert limits["mysql"] > each * size
+    assert limits["mysql-writer"] > each
+    assert limits["mysql-reader"] > each * max(size - 1, 1)
+    assert "\n  no strict-limits\n" in config, "the limit of open files of a machine would keep HAProxy from starting"
 
 
 def test_haproxy_is_ready_only_with_a_node_that_it_can_use(clusters: dict[str, Manifests]) -> None:

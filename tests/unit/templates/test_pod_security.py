@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pod_security import violations
-from rendering import Manifests
+from rendering import Manifests, pod_of
 
 ALLOWED: dict[str, Any] = {
     "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -74,12 +74,14 @@ def test_rules(pod: dict[str, Any], found: list[str]) -> None:
 
 def test_pods_are_restricted(manifests: Manifests) -> None:
     pods = {
-        f"{file} {document['metadata']['name']}": document["spec"]["template"]["spec"]
+        f"{file} {document['kind']} {document['metadata']['name']}": pod
         for file, documents in manifests.files.items()
         for document in documents
-        if "template" in document.get("spec", {})
+        if (pod := pod_of(document))
     }
     assert len(pods) >= 4, "seed, nodes, HAProxy and Jobs"
+    made = {each["kind"] for documents in manifests.files.values() for each in documents}
+    assert {name.split()[1] for name in pods} == made & {"StatefulSet", "Deployment", "Job", "CronJob"}
     assert {name: violations(pod) for name, pod in pods.items()} == {name: [] for name in pods}
 
 
@@ -87,7 +89,7 @@ def test_pods_have_no_more_than_they_need(manifests: Manifests) -> None:
     """Beyond `restricted`: no writable root, and neither the API server nor the passwords for MariaDB or HAProxy."""
     for documents in manifests.files.values():
         for document in documents:
-            pod = document.get("spec", {}).get("template", {}).get("spec")
+            pod = pod_of(document)
             if not pod:
                 continue
             assert pod["automountServiceAccountToken"] is False
