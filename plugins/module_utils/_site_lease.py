@@ -213,7 +213,7 @@ class SiteLease:
                 return self._find_again(answer.json() if answer.status == 200 else None)
             if answer.status < 400:
                 self._live, self._renewed = answer.json(), before_request
-        except (GaleraError, ValueError, TypeError):
+        except GaleraError:
             return False
         return answer.status < 400
 
