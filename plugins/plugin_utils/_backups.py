@@ -114,8 +114,8 @@ def name_fits(values: Values) -> list[str]:
     if not has_target(values) or len(name) <= _LONGEST_NAME:
         return []
     return [
-        f"galera_cluster_name is {show(name)}, but must be of at most {_LONGEST_NAME} characters where the inventory says "
-        f"where backups go: Kubernetes takes no longer name for the CronJob <name>-galera-backup-verify."
+        f"galera_cluster_name is {show(name)}, but must be of at most {_LONGEST_NAME} characters where the inventory "
+        f"says where backups go: Kubernetes takes no longer name for the CronJob <name>-galera-backup-verify."
     ]
 
 

@@ -52,7 +52,8 @@ def _see(folder: Path, role: Path, values: dict[str, str], *given: dict[str, Any
 
 
 def test_all_volumes_are_wiped_also_those_of_nodes_that_have_left(tmp_path: Path) -> None:
-    jobs = "{{ __galera_purge_volumes_jobs | map(attribute='spec.template.spec.volumes.0.persistentVolumeClaim.claimName') }}"
+    claim = "spec.template.spec.volumes.0.persistentVolumeClaim.claimName"
+    jobs = f"{{{{ __galera_purge_volumes_jobs | map(attribute='{claim}') }}}}"
     found = [{"__galera_purge_volumes_claims": _listed(names)} for names in (CLAIMS + OTHERS, OTHERS)]
     wiped, none = _see(tmp_path, PURGE, {"jobs": jobs}, *found)
     assert (sorted(wiped["jobs"]), none["jobs"]) == (sorted(CLAIMS), [])

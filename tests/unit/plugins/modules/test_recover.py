@@ -158,7 +158,7 @@ def test_consent_whose_answer_was_lost_is_given(
     if ours:
         assert run(down, confirm="demo")["changed"]
     else:
-        with pytest.raises(GaleraError, match="^The consent was not written, because the record"):
+        with pytest.raises(GaleraError, match=r"^The consent was not written, because the record"):
             run(down, confirm="demo")
 
 
