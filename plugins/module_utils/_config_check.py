@@ -33,6 +33,7 @@ if t.TYPE_CHECKING:
 _POD = KINDS["Pod"]
 _SECONDS = 180
 _LOOK_SECONDS = 0.5
+_GONE_SECONDS = 60.0
 _SCRIPT = r"""
 set -u
 cnf=/tmp/check.cnf data=/var/lib/mysql/data socket=/run/mysqld/check.sock
@@ -191,10 +192,17 @@ def _log(client: Client, names: Names, name: str) -> str:
 def _remove(client: Client, names: Names, sleep: t.Callable[[float], None] | None = None) -> None:
     """Remove the pod of this or an earlier run; with `sleep`, wait until it is gone."""
     find = functools.partial(client.get, _POD, pod_name(names), names.namespace)
-    live = find()
+    live, patience = find(), _GONE_SECONDS
     while live is not None:
         client.delete(_POD, live)
         if sleep is None:
             return
+        if patience <= 0:
+            raise GaleraError(
+                f"The pod {pod_name(names)} of an earlier run does not go, as on a machine that is away. It holds no "
+                f"data: `kubectl -n {names.namespace} delete pod {pod_name(names)} --force` removes it. Nothing was "
+                f"changed."
+            )
         sleep(_LOOK_SECONDS)
+        patience -= _LOOK_SECONDS
         live = find()

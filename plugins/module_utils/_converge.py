@@ -210,9 +210,12 @@ def write_secret(client: Client, names: Names, plan: _passwords.Plan, live: Mani
         elif not dry_run:
             client.create(document.kind, manifest, names.namespace)
     except ApiError as error:
-        if error.status == 409:
+        if error.status != 409:
+            raise
+        # or by this very request, whose answer was lost
+        found = client.get(document.kind, names.secret, names.namespace) or {}
+        if found.get("data") != plan.data:
             raise GaleraError(f"{document} was written by someone else during this run: run again.") from error
-        raise
     before = _apply.masked(live, (), "")
     after = _apply.masked(manifest, plan.written, "new value")
     return Outcome(

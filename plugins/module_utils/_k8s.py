@@ -53,9 +53,17 @@ class Answer:
     body: bytes
 
     def json(self) -> Manifest:
-        document = json.loads(self.body)
+        """The object that it holds. Raises UnreachableError when it holds none: who says so is no API server."""
+        try:
+            document = json.loads(self.body)
+        except ValueError:
+            document = None
         if not isinstance(document, dict):
-            raise TypeError(f"a JSON object was expected, found {type(document).__name__}")
+            said = shorten(self.body.decode("utf-8", "replace"), 100)
+            raise UnreachableError(
+                f"What answers is no API server, or stands before one: no JSON object came, but HTTP status "
+                f"{self.status} with {said!r}."
+            )
         return document
 
 

@@ -254,5 +254,5 @@ def ask_agent(client: Client, names: Names, pod: Manifest) -> tuple[Manifest | N
         return None, f"its agent does not answer: {shorten(said, 200)}"
     try:
         return answer.json(), ""
-    except (ValueError, TypeError):
+    except UnreachableError:
         return None, "its agent's answer is no JSON object"

@@ -31,6 +31,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._site_lease import SiteLease
 
 _RESTART_MANAGER = "stateful.galera-restart"
+_LOOK_AGAIN = "the cluster was not looked at since this run may change it"
 _POD, _SET = KINDS["Pod"], KINDS["StatefulSet"]
 
 
@@ -66,21 +67,29 @@ class Roller:
         while True:
             sight = self._await_step(noted)
             step = _rollout.next_step(sight, noted)
-            if step.action == "done":
+            if step.action == "done" and not _rollout.is_held(sight.stateful_set):
                 break
-            self._lease.take()
-            self._lease.check()
+            if self._is_new_to_us():
+                continue
+            if step.action == "done":
+                self._release(sight)
+                break
             self._take_step(sight, step)
-        if _rollout.is_held(sight.stateful_set):
-            self._lease.take()
-            self._lease.check()
-            self._release(sight)
         what = f"{self._size} nodes of the cluster {self._names.name} to be Synced and Ready, and HAProxy"
         # A restart brings no other size: that is for the site playbook.
         sight = self._waiter(haproxy=True).until(goal_serving if restart else self._lacks, what)
+        while not restart and self._counts_wrong(sight) and self._is_new_to_us():
+            sight = self._waiter(haproxy=True).until(self._lacks, what)
         if not restart:
             self._record_size(sight)
         return self._result(sight, noted)
+
+    def _is_new_to_us(self) -> bool:
+        """Have the Lease; whether it was taken just now: what was seen before may be another run's past."""
+        taken = not self._lease.held
+        self._lease.take()
+        self._lease.check()
+        return taken
 
     def _lacks(self, sight: Sight) -> str:
         """What lacks until the cluster serves and whoever leaves it is gone."""
@@ -92,16 +101,21 @@ class Roller:
         if restart is not None or self._document is None:
             return ""
         lacks = _rollout.staying(sight)
-        if not lacks:
+        if not lacks and self._counts_wrong(sight):
+            if self._is_new_to_us():
+                return _LOOK_AGAIN
             self._record_size(sight)
         return lacks
 
+    def _counts_wrong(self, sight: Sight) -> bool:
+        """Whether the record counts other nodes than the inventory wants."""
+        known = self._document is not None and sight.state is not None and sight.record
+        return bool(known) and sight.recorded_size != self._size
+
     def _record_size(self, sight: Sight) -> None:
         """Record the size: all are Synced, and whoever has left needs to be heard no more when they elect."""
-        if self._document is None or sight.state is None or not sight.record or sight.recorded_size == self._size:
+        if sight.state is None or not self._counts_wrong(sight):
             return
-        self._lease.take()
-        self._lease.check()
         document = _size.rewritten(sight.state, self._size, FIELD_MANAGER)
         self._client.apply(document)
         before = f", no longer {sight.recorded_size}" if sight.recorded_size else ""
@@ -199,8 +213,8 @@ class Roller:
 
     def _evict(self, sight: Sight, step: _rollout.Step, waiter: Waiter) -> str:
         """Evict a node that serves; what lacks until the API server allows it, or until it has stopped."""
-        self._lease.take()
-        self._lease.check()
+        if self._is_new_to_us():
+            return _LOOK_AGAIN
         uid = next(pod["metadata"]["uid"] for pod in sight.pods if pod["metadata"]["name"] == step.pod)
         path = f"{_POD.path(self._names.namespace, step.pod)}/eviction"
         body = {

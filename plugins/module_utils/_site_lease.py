@@ -75,6 +75,7 @@ class SiteLease:
         self._path = _LEASE.path(names.namespace, names.site_lease)
         self._live: Manifest | None = None
         self._lost = ""
+        self._renewed = clock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -113,7 +114,17 @@ class SiteLease:
                 self._sleep(_LOOK_SECONDS)
 
     def check(self) -> None:
-        """Raises GaleraError when the Lease was lost: from then on another run may be at work."""
+        """Raises GaleraError when the Lease was lost: from then on another run may be at work.
+
+        One that was not renewed for its duration may be another run's by now, which the thread that renews it need not
+        have noticed: it may still wait for the answer of a server that was away.
+        """
+        if self.held and not self._lost and self._is_overdue():
+            self._find_again(self._client.get(_LEASE, self._names.site_lease, self._names.namespace))
+            if not self._lost:
+                self.renew()
+            if not self._lost and self._is_overdue():
+                raise GaleraError(f"The Lease {self._names.site_lease} of this run cannot be renewed: run again.")
         if self._lost:
             raise GaleraError(f"{self._lost} This run stops here; run again when the other one has ended.")
 
@@ -132,6 +143,9 @@ class SiteLease:
         except UnreachableError:
             return  # it expires
 
+    def _is_overdue(self) -> bool:
+        return self._clock() - self._renewed >= self._duration
+
     def _is_free(self, live: Manifest) -> bool:
         identity = _identity(live)
         if identity in ("", str(self._holder)):
@@ -149,6 +163,7 @@ class SiteLease:
             "acquireTime": before.get("acquireTime") if own else _now(),
             "renewTime": _now(),
         }
+        before_request = self._clock()
         try:
             if live is None:
                 metadata = {
@@ -167,6 +182,7 @@ class SiteLease:
             if error.status in (404, 409):
                 return False
             raise GaleraError(f"The Lease {self._names.site_lease} cannot be taken: {error}.") from error
+        self._renewed = before_request
         self._start_renewing()
         return True
 
@@ -185,25 +201,24 @@ class SiteLease:
 
     def renew(self) -> bool:
         """Renew once, without patience; False where the API server did not do it. A loss is noted for check()."""
-        live = self._live
+        live, before_request = self._live, self._clock()
         if live is None:
             return False
         try:
             answer = self._client.fetch("PUT", self._path, body={**live, "spec": {**live["spec"], "renewTime": _now()}})
             if answer.status in (404, 409):
-                return self._find_again()
+                answer = self._client.fetch("GET", self._path)
+                if answer.status >= 400 and answer.status != 404:
+                    return False
+                return self._find_again(answer.json() if answer.status == 200 else None)
             if answer.status < 400:
-                self._live = answer.json()
-        except (GaleraError, ValueError, TypeError):
+                self._live, self._renewed = answer.json(), before_request
+        except GaleraError:
             return False
         return answer.status < 400
 
-    def _find_again(self) -> bool:
-        """The Lease changed under us: still ours (an answer of ours was lost), or lost."""
-        answer = self._client.fetch("GET", self._path)
-        if answer.status >= 400 and answer.status != 404:
-            return False
-        live = answer.json() if answer.status == 200 else None
+    def _find_again(self, live: Manifest | None) -> bool:
+        """Whether the Lease as it is now is still ours (an answer of ours was lost); else it is lost."""
         if live is not None and _identity(live) == str(self._holder):
             self._live = live
             return True

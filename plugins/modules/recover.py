@@ -162,7 +162,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _backups, _recovery
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import WAIT_SPEC, argument_spec, run, target
-from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER, Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
 from ansible_collections.stateful.galera.plugins.module_utils._observe import Names, Sight, ask_agent, component, look
@@ -224,7 +224,15 @@ def write_consent(client: Client, names: Names, consent: _recovery.Offer | None,
     path = KINDS["ConfigMap"].path(names.namespace, names.state)
     what = "The consent was not written, because the record of the cluster changed meanwhile: run again"
     query = {"fieldManager": FIELD_MANAGER}
-    client.ask("PATCH", path, query, body, "application/merge-patch+json", what, conflicts_pass=not version)
+    try:
+        client.ask("PATCH", path, query, body, "application/merge-patch+json", what, conflicts_pass=not version)
+    except ApiError as error:
+        if error.status != 409:
+            raise
+        # or the record changed by this very consent, and the answer that said so was lost
+        found = client.get(KINDS["ConfigMap"], names.state, names.namespace) or {}
+        if (found.get("data") or {}).get("consent") != text:
+            raise
 
 
 def await_service(client: Client, names: Names, size: int | None, offer: _recovery.Offer, timeout: float) -> Sight:

@@ -18,6 +18,8 @@ _PREFIX = "galera_cluster_backup_"
 _SECRET_KEYS = ("s3_access_key_id", "s3_secret_access_key", "age_identity")
 _POINTS = ("galera_restore_time", "galera_restore_gtid", "galera_restore_before_gtid")
 _OFF = {"0", "off", "false", "no"}
+# Of the 52 characters that the name of a CronJob may have, <name>-galera-backup-verify takes 21
+_LONGEST_NAME = 31
 # What a backup takes beside the agent itself
 _LEAST_MEMORY = "384Mi"
 
@@ -106,7 +108,25 @@ def _archives(values: Values) -> bool:
     return bool(enabled) and values.get(f"{_PREFIX}binlog_interval") is not None
 
 
-CHECKS: tuple[Callable[[Values], list[str]], ...] = (bucket_given, s3_pairs, one_secret, one_point, logs_binary)
+def name_fits(values: Values) -> list[str]:
+    """The name of the cluster leaves room for that of the CronJob that verifies backups."""
+    name = values.get("galera_cluster_name") or ""
+    if not has_target(values) or len(name) <= _LONGEST_NAME:
+        return []
+    return [
+        f"galera_cluster_name is {show(name)}, but must be of at most {_LONGEST_NAME} characters where the inventory "
+        f"says where backups go: Kubernetes takes no longer name for the CronJob <name>-galera-backup-verify."
+    ]
+
+
+CHECKS: tuple[Callable[[Values], list[str]], ...] = (
+    bucket_given,
+    s3_pairs,
+    one_secret,
+    one_point,
+    logs_binary,
+    name_fits,
+)
 
 
 def warnings(values: Values) -> list[str]:

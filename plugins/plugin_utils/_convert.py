@@ -33,6 +33,9 @@ def show(value: Any) -> str:
         text = json.dumps(value, default=str, ensure_ascii=False)
     except (ValueError, RecursionError):
         text = "a value that holds itself"
+    except TypeError:
+        # a date or a tuple as a key
+        text = str(value)
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
 
 

@@ -98,6 +98,20 @@ def test_pod_of_a_run_that_was_killed_is_replaced(api: FakeKubernetes) -> None:
     assert [method for method, _ in api.writes()] == ["DELETE", "POST", "DELETE"]
 
 
+def test_pod_of_a_run_that_was_killed_that_does_not_go_is_not_waited_for_without_end(api: FakeKubernetes) -> None:
+    """Its machine is away: it stays, marked, until somebody forces it."""
+    path = f"/api/v1/namespaces/db/pods/{NAME}"
+    left = _left(api)
+    api.before = lambda method, _path: api.replies.update({("DELETE", path): [(200, left)]})
+    waits = itertools.count()
+
+    def sleep(_seconds: float) -> None:
+        assert next(waits) < 200
+
+    with pytest.raises(GaleraError, match=r"does not go.*delete pod demo-galera-config-check --force.*Nothing was"):
+        _config_check.rehearse_start(Client(api.auth, retry_timeout=0), NAMES, _live(), _changes(), sleep=sleep)
+
+
 def _left(api: FakeKubernetes) -> dict[str, Any]:
     """The pod of a run that was killed."""
     metadata = {"name": NAME, "namespace": "db", "labels": {"app.kubernetes.io/instance": "demo"}}

@@ -161,6 +161,14 @@ def test_credentials_that_are_not_accepted(api: FakeKubernetes) -> None:
     )
 
 
+@pytest.mark.parametrize("reply", [(200, b"<html>Log in</html>"), (302, b""), (200, b"[]"), (200, b"\xff")])
+def test_who_answers_is_no_api_server(api: FakeKubernetes, reply: tuple[int, bytes]) -> None:
+    """A portal, a proxy or another address."""
+    api.replies["GET", "/version"] = [reply]
+    with pytest.raises(GaleraError, match=rf"^What answers is no API server.* HTTP status {reply[0]} with '"):
+        _client(api).read("/version")
+
+
 def test_server_that_is_not_there_is_said_at_once(api: FakeKubernetes) -> None:
     api.close()
     pauses: list[float] = []

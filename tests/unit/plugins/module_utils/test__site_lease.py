@@ -200,6 +200,41 @@ def test_loss_stops_the_run_and_leaves_the_other_ones_lease(
     assert (_live(api) is None) == (thief is None)
 
 
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_lease_that_was_not_renewed_in_time_is_asked_for_before_it_is_relied_on(
+    api: FakeKubernetes, clock: Clock, taken: bool
+) -> None:
+    """The API server was away, and the thread that renews still waits for an answer: nobody has noted a loss."""
+    lease = _lease(api, clock)
+    lease.take()
+    clock.now += 14.0
+    if taken:
+        _hold(api, OTHER)["metadata"]["resourceVersion"] = "later"
+    lease.check()  # it cannot be another run's yet
+    clock.now += 1.0
+    before = (_live(api) or {})["spec"]["renewTime"]
+    if taken:
+        with pytest.raises(GaleraError, match=r"^The Lease demo-galera-site of this run was lost to .*run again"):
+            lease.check()
+    else:
+        lease.check()
+        assert (_live(api) or {})["spec"]["renewTime"] > before
+        api.requests.clear()
+        lease.check()
+        assert api.requests == []
+    lease.leave()
+    assert (_live(api) is not None) == taken
+
+
+def test_a_lease_that_cannot_be_renewed_in_time_stops_the_run(api: FakeKubernetes, clock: Clock) -> None:
+    lease = _lease(api, clock)
+    lease.take()
+    clock.now += 20.0
+    api.denied.add(("update", "leases"))
+    with pytest.raises(GaleraError, match=r"^The Lease demo-galera-site of this run cannot be renewed: run again\.$"):
+        lease.check()
+
+
 def test_facts(api: FakeKubernetes) -> None:
     assert _site_lease.facts(None) is None
     assert _site_lease.facts(_hold(api, "")) is None

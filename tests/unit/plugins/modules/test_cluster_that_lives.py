@@ -17,6 +17,7 @@ from unit.plugins.module_utils.sights import RECORD
 from unit.plugins.modules.test_cluster import (
     CONFIG,
     LABELS,
+    SECRETS,
     SETS,
     _kubernetes_nodes,
     _phases,
@@ -267,3 +268,19 @@ def test_pod_of_a_killed_try_goes_with_a_run_that_changes_nothing(api: FakeKuber
     assert (result["changed"], "status" in result) == (False, True)
     assert (api.get("Pod", "demo-galera-config-check") is None) != check
     assert api.get("Lease", "demo-galera-site") is None
+
+
+def test_a_secret_whose_answer_was_lost_is_nobody_elses(api: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request is repeated, and meets the Secret that it has made itself."""
+    true_answer, made = api._answer, []
+
+    def lost(method: str, path: str, query: dict[str, str], body: Any) -> Any:
+        answer = true_answer(method, path, query, body)
+        if (method, path) == ("POST", SECRETS) and not made:
+            made.append(answer)
+            return status(504, "Timeout", "lost")
+        return answer
+
+    monkeypatch.setattr(api, "_answer", lost)
+    assert _results(_run(api, wait_timeout=5))["Secret demo-galera"] == "created"
+    assert len(made) == 1

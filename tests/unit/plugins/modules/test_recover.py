@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
 from ansible_collections.stateful.galera.plugins.modules import recover
-from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
+from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes, status
 from unit.plugins.module_utils.sights import RECORD, UUID, claim, pod
 from unit.plugins.modules.conftest import FakeModule
 
@@ -138,6 +138,28 @@ def test_consent_is_the_offer_word_for_word(down: FakeKubernetes) -> None:
     assert consents(down) == [("PATCH", STATE)]
     assert result["changed"]
     assert result["cluster"]["verdict"] == "degraded"
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_consent_whose_answer_was_lost_is_given(
+    down: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    """The request is repeated, and meets the record that it has changed itself, or another one."""
+    starts_on_consent(down)
+    true_answer, codes = down._answer, iter([504, 409])
+
+    def lost(method: str, path: str, query: dict[str, str], body: Any) -> Any:
+        if (method, path) != ("PATCH", STATE):
+            return true_answer(method, path, query, body)
+        true_answer(method, path, query, body if ours else {**body, "data": {"given_up": "{}"}})
+        return status(next(codes), "", "")
+
+    monkeypatch.setattr(down, "_answer", lost)
+    if ours:
+        assert run(down, confirm="demo")["changed"]
+    else:
+        with pytest.raises(GaleraError, match=r"^The consent was not written, because the record"):
+            run(down, confirm="demo")
 
 
 def test_consent_that_is_given_is_not_given_again(down: FakeKubernetes) -> None:

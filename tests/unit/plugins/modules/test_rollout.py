@@ -166,7 +166,7 @@ def test_eviction_that_is_never_allowed_is_told(api: FakeKubernetes) -> None:
     said = status(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.")
     api.before = lambda method, path: api.replies.update({("POST", f"{PODS}/demo-galera-2/eviction"): [said]})
     with pytest.raises(GaleraError, match=r"demo-galera-2 may not be stopped yet: Cannot evict pod .* No node was"):
-        _run(api, wait_timeout=0)
+        _run(api, wait_timeout=1)
     assert cluster.stopped == []
     assert api.get("Lease", "demo-galera-site") is None
 
@@ -285,3 +285,46 @@ def test_restart_where_the_inventory_wants_another_form_is_refused(
         _run(api, check=check, restart=True, documents=_with("changed since"))
     assert (cluster.stopped, api.writes(), _strategy(api)) == ([], [], strategy)
     assert _run(api, restart=True, documents=_with("applied"))["changed"]
+
+
+def test_no_node_stops_by_what_was_seen_before_the_lease_was_had(api: FakeKubernetes) -> None:
+    """Another run ends while this one waits for its Lease, and has just stopped a node."""
+    for broken in (False, True):
+        api.objects.clear()
+        api.add({"kind": "Namespace", "metadata": {"name": "db"}})
+        cluster = Cluster(api)
+        if broken:
+            # nothing runs in this one when it is looked at, so that it is replaced without asking anybody
+            api.agents["demo-galera-2"] = {"phase": "waiting", "evidence": {"data": "present"}}
+            cluster_pod = api.objects["Pod", "db", "demo-galera-2"]
+            cluster_pod["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+        before = cluster._before
+
+        def other(method: str, path: str, cluster: Cluster = cluster, before: Any = before) -> None:
+            if method == "POST" and path.endswith("/leases"):
+                cluster._make("demo-galera-2", "new" if not broken else "old")  # noqa: B023
+                cluster._stop("demo-galera-1")
+                api.before = before
+            else:
+                before(method, path)
+
+        api.before = other
+        assert _run(api)["changed"]
+        assert cluster.stopped[0] == "demo-galera-1"
+
+
+def test_no_size_is_recorded_by_what_was_seen_before_the_lease_was_had(api: FakeKubernetes) -> None:
+    """Another run ends while this one waits for its Lease, and has just let the cluster grow."""
+    cluster = Cluster(api, strategy="RollingUpdate", form="new")
+    state = api.objects["ConfigMap", "db", "demo-galera-state"]["metadata"]["annotations"]
+    state["stateful.galera/size"] = "4"
+
+    def other(method: str, path: str) -> None:
+        if method == "POST" and path.endswith("/leases"):
+            cluster._make("demo-galera-3", "new")
+        cluster._before(method, path)
+
+    api.before = other
+    with pytest.raises(GaleraError, match="Waited"):
+        _run(api, wait_timeout=0)
+    assert state == {"stateful.galera/size": "4"}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable
 from fractions import Fraction
@@ -107,3 +108,10 @@ def test_a_value_that_holds_itself_is_told_as_such() -> None:
     circle: list[Any] = []
     circle.append(circle)
     assert _convert.show({"a": circle}) == "a value that holds itself"
+
+
+@pytest.mark.parametrize("value", [{datetime.date(2026, 11, 21): "a"}, {(1, 2): "a"}, "{2026-11-21: a}"])
+def test_a_key_that_json_cannot_have_is_shown(value: Any) -> None:
+    """YAML reads a date without quotes as a date."""
+    with pytest.raises(ValueError, match=r"^\{.*: 'a'\} is not a dictionary$"):
+        _convert.as_dict(value)

@@ -397,6 +397,13 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
         ["galera_cluster_nodeport is 30306, but must be a port from 31000 to 31999 (galera_cluster_nodeport_range)."],
     ),
     (
+        {"galera_cluster_name": "a" * 32, "galera_cluster_backup_s3_bucket": "backups"},
+        [
+            f'galera_cluster_name is "{"a" * 32}", but must be of at most 31 characters where the inventory says where '
+            "backups go: Kubernetes takes no longer name for the CronJob <name>-galera-backup-verify."
+        ],
+    ),
+    (
         {"galera_cluster_priority_class_value": 0},
         ["galera_cluster_priority_class is missing: galera_cluster_priority_class_value must go with the name."],
     ),
@@ -502,6 +509,7 @@ GOOD: list[dict[str, Any]] = [
     {},
     {"other_variable": "anything", "__galera_name": None, "galera": 1},
     {"galera_cluster_name": "a" * 32},
+    {"galera_cluster_name": "a" * 31, "galera_cluster_backup_s3_bucket": "backups"},
     {"galera_cluster_size": "3", "galera_cluster_wait_timeout": "60"},
     {"galera_cluster_storage_class": "", "galera_mysql_password": "", "galera_cluster_nodeport": ""},
     {"galera_cluster_storage_class": "fast.example"},
