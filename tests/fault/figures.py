@@ -240,7 +240,8 @@ def bench_slow_transfer(bench: Bench) -> None:
     problems = bench.tables.check(journals)[1]
     world.load.resume()
     longest = stall(acknowledgements(journals), begin, end).first
-    values = {**asdict(found), "write gap": longest and longest.seconds, **outcomes(journals, begin)}
+    values = {**asdict(found), "views": f"{found.views.changes} changes, at least {found.views.smallest} members"}
+    values |= {"write gap": longest and longest.seconds, **outcomes(journals, begin)}
     bench.note(f"a full transfer of {megabytes} MB, slowly", {**values, "problems": problems})
 
 
