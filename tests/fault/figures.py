@@ -34,14 +34,15 @@ from fault.faults.network import Latency, clear_rules, set_rules
 from fault.faults.registry import FAULTS
 from fault.gaps import stall, statistics_of
 from fault.journal import acknowledgements, outcomes
-from fault.kube import Kubectl, until
+from fault.kube import Kubectl, until, utc
 from fault.load import Mix
 from fault.plan import Params, Step
 from fault.report import Row
 from fault.run import say, settings
 from fault.runner import Runner
 from fault.session import own_cluster, own_inventory, play, session
-from fault.starve import starved, watch
+from fault.starve import starved
+from fault.views import watch
 from fault.world import World
 
 SLOW = "inter 10s fall 2"
@@ -167,7 +168,7 @@ def bench_rolling(bench: Bench) -> None:
     _, problems = bench.tables.check(world.load.read())
     world.load.resume()
     world.load.await_all(60)
-    begin, since, clock = world.load.now(), _utc(), time.monotonic()
+    begin, since, clock = world.load.now(), utc(), time.monotonic()
     play(bench.inventory, "stateful.galera.rolling_restart")
     took = time.monotonic() - clock
     world.await_whole()
@@ -243,10 +244,6 @@ def bench_slow_transfer(bench: Bench) -> None:
     values = {**asdict(found), "views": f"{found.views.changes} changes, at least {found.views.smallest} members"}
     values |= {"write gap": longest and longest.seconds, **outcomes(journals, begin)}
     bench.note(f"a full transfer of {megabytes} MB, slowly", {**values, "problems": problems})
-
-
-def _utc() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 BENCHES: dict[str, Callable[[Bench], None]] = {

@@ -109,6 +109,11 @@ def until(look: Callable[[], str | None], what: str, seconds: float, steady: flo
         time.sleep(POLL_SECONDS)
 
 
+def utc() -> str:
+    """This moment as the API server writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def file_map(name: str, namespace: str, *paths: Path, extra: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A ConfigMap with these files."""
     data = {path.name: path.read_text() for path in paths} | dict(extra or {})

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from fault.check import Tables
 from fault.gaps import stall
 from fault.journal import Entry, Findings, Worker, acknowledgements, outcomes
-from fault.kube import KubeError, WaitError
+from fault.kube import KubeError, WaitError, utc
 from fault.oracle import bootstraps, judge
 from fault.plan import Step
 from fault.report import Row
@@ -37,7 +36,7 @@ class Runner:
         world.await_whole("the cluster to be whole before the fault", steady=0)
         world.load.await_all(60)
         world.homes = {name: pod.node for name, pod in world.cluster.pods().items()}
-        since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        since = utc()
         begin = world.load.now()
         injected = self._inject(step, fault, row)
         try:

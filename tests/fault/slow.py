@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from fault.faults.network import clear_rules, set_rules
 from fault.faults.volumes import stop_and_empty
-from fault.kube import KubeError, WaitError, until
-from fault.starve import Views, watch
+from fault.kube import KubeError, WaitError, until, utc
+from fault.views import Views, watch
 from fault.world import World
 
 SST_PORT = 4444
@@ -60,7 +60,7 @@ def transfer(world: World, seconds: float) -> Transfer:
         "-j",
         "DROP",
     ]
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    since = utc()
     stop_and_empty(world, [joiner])
     until(lambda: _counted(world, joiner), f"the others to go on without {joiner}", 60)
     try:
