@@ -25,9 +25,9 @@ def test_a_container_that_comes_while_the_end_of_the_last_one_is_noted_is_heard(
     """What was being made for the last one is removed in between, which may take a while."""
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (Member("n-galera-1", False, 1, Contact.SILENT), NO_SEED)
-    rig.send("start\n").close()
+    rig.begin().close()
     came = []
-    monkeypatch.setattr(rig.control._rejoin, "stop", lambda: came or came.append(rig.send("start\n")))
+    monkeypatch.setattr(rig.control._rejoin, "stop", lambda: came or came.append(rig.begin()))
     rig.rounds(1)
     assert (rig.state.now.phase, rig.state.now.evidence) == ("waiting", Evidence("present", A, 7))
     rig.world.peers = (PRIMARY,)
@@ -40,7 +40,7 @@ def test_a_lease_that_was_given_back_is_taken_again_before_the_bootstrap_is_deci
     fill(rig.settings.datadir, GRASTATE)
     held, unheld = peer(1, Evidence("present", A, 6)), Member("n-galera-1", False, 1, Contact.SILENT)
     rig.world.peers = (held, peer(2, Evidence("empty")), NO_SEED)
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(1)
     seen = rig.world.view(Member("n-galera-0", False, 0, Contact.ANSWERS)).lease
     view = rig.world.view
