@@ -138,8 +138,11 @@ def start_polling(settings: Settings, state: State, stop: threading.Event) -> No
     """Poll the server in a thread."""
     server = wsrep.Server(settings.socket)
 
-    def heard(status: wsrep.Status | None, problem: str) -> None:
-        state.heard(status, server.version, problem, socket_present(settings.socket, problem))
+    def heard(status: wsrep.Status | None, problem: str, turned_away: bool) -> None:
+        if turned_away:
+            state.turned_away(problem)
+        else:
+            state.heard(status, server.version, problem, socket_present(settings.socket, problem))
 
     wsrep.Poller(server, heard, stop).start()
 
