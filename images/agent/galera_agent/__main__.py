@@ -87,7 +87,7 @@ def run(settings: Settings) -> int:
     start_polling(settings, state, stop)
     host = "::" if ":" in settings.pod_ip else ""
     backups = service.start(settings, state, stop, log) if settings.role == "node" else None
-    http = web.Server((host, settings.http_port), state, settings.pod, settings.role, backups)
+    http = web.Server((host, settings.http_port), state, settings.pod, settings.role, backups, settings.namespace)
     threading.Thread(target=http.serve_forever, name="http", daemon=True).start()
     control = make_control(settings, state)
     install_scripts(settings.rundir)

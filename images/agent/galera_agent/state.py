@@ -204,7 +204,7 @@ def fresh(snapshot: Snapshot, age: float | None) -> wsrep.Status | None:
     return snapshot.wsrep if answered else None
 
 
-def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[str, Any]:
+def report(snapshot: Snapshot, age: float | None, pod: str, role: str, namespace: str | None = None) -> dict[str, Any]:
     """The content of /status.
 
     In every format there are, because agents of other versions join by them: pod, phase, age_seconds, and of wsrep
@@ -216,6 +216,7 @@ def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[s
         evidence = Evidence("present", snapshot.wsrep.uuid, seqno if seqno >= 0 else None)
     return {
         "pod": pod,
+        "namespace": namespace,
         "role": role,
         "phase": snapshot.phase,
         "reason": snapshot.reason,
