@@ -71,6 +71,16 @@ def test_healthy_cluster(api: FakeKubernetes) -> None:
     assert result["requests"] == len(api.requests) == 7
 
 
+def test_set_without_its_label_is_seen(api: FakeKubernetes) -> None:
+    _fill(api)
+    live = api.get("StatefulSet", "lead-galera", "lead") or {}
+    live["metadata"]["labels"] = {}
+    result = _run(api)
+    assert (result["cluster"]["verdict"], result["cluster"]["wanted"]) == ("healthy", 3)
+    api.denied = {("get", "statefulsets")}
+    assert _run(api)["cluster"]["wanted"] == 0
+
+
 @pytest.mark.parametrize("wait_for", ["healthy", "serving"])
 def test_wait_for_what_is_there_costs_no_more(api: FakeKubernetes, wait_for: str) -> None:
     _fill(api)
