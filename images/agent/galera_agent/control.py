@@ -159,7 +159,10 @@ class Control:
             try:
                 again = self.round()
             except Exception as error:
-                self._upkeep.problem(f"this round failed: {type(error).__name__}: {error}")
+                text = f"this round failed: {type(error).__name__}: {error}"
+                self._upkeep.problem(text)
+                if self._caller is not None:
+                    self._state.set("waiting", f"cannot start mariadbd, tries again: {text}")
                 again = False
             if not again:
                 # A request that has come meanwhile is decided at once: after a crash of all nodes each pause counts.

@@ -106,6 +106,27 @@ def test_the_door_outlives_a_request_for_which_there_is_no_thread(
     assert (said[-1], asked) == (b"start\0end\0", ["start"])
 
 
+def test_a_start_that_fails_for_ever_says_why(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a volume without a free block: status and Events go by the reason, nobody reads the log of the agent."""
+    fill(rig.settings.datadir, GRASTATE)
+    rig.world.peers = (peer(1, Evidence("present", A, 6)), peer(2, Evidence("empty")), NO_SEED)
+    stop, tries = threading.Event(), list[int]()
+
+    def full(*_: object) -> None:
+        tries.append(1)
+        if len(tries) > 1:
+            stop.set()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("galera_agent.datadir.allow_bootstrap", full)
+    monkeypatch.setattr("galera_agent.control.ROUND_SECONDS", 0.01)
+    waiting = rig.begin()
+    rig.control.run(stop)
+    assert rig.reason.startswith("waiting: cannot start mariadbd, tries again: this round failed: OSError: [Errno 28]")
+    assert no_answer(waiting)
+    assert len([line for line in rig.lines if line.startswith("problem")]) == 1
+
+
 def test_the_poller_outlives_an_answer_that_the_driver_cannot_read() -> None:
     heard, stop = list[str](), threading.Event()
 
