@@ -107,7 +107,7 @@ def test_the_door_outlives_a_request_for_which_there_is_no_thread(
 
 
 def test_a_start_that_fails_for_ever_says_why(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a volume without a free block: status and Events go by the reason, nobody reads the log of the agent."""
+    """As on a volume without a free block: status goes by the reason, nobody reads the log of the agent."""
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (peer(1, Evidence("present", A, 6)), peer(2, Evidence("empty")), NO_SEED)
     stop, tries = threading.Event(), list[int]()
