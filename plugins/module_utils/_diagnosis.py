@@ -75,6 +75,8 @@ def next_step(sight: Sight, events: t.Sequence[Manifest] = (), run: t.Mapping[st
 
 
 def _of_healthy(sight: Sight) -> str:
+    if sight.state is None and not sight.record:
+        return f"Run the site playbook: the ConfigMap {sight.names.state} is gone, without which nobody is elected."
     left = _rollout.unfinished(sight)
     if left.startswith("the rolling restart"):
         return f"Run the rolling_restart playbook: {left}."

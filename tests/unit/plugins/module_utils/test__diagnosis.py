@@ -51,6 +51,10 @@ DOWN = tuple(waiting(ordinal, "present", "waits for demo-galera-2") for ordinal 
     ("seen", "said"),
     [
         (sight(node(0), node(1), node(2), pods=PODS), "Nothing is to be done."),
+        (
+            sight(node(0), node(1), node(2), pods=PODS, record=None),
+            "Run the site playbook: the ConfigMap demo-galera-state is gone",
+        ),
         (sight(node(0), node(1), node(2), seed=SEED), "Run the seed_decommission playbook"),
         (sight(stateful_set=None, record=None), "Run the site playbook."),
         (sight(stateful_set=None), "Run the site playbook."),
