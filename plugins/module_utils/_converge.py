@@ -42,10 +42,22 @@ class Outcome:
         }
 
 
-def bring_about(client: Client, wanted: Wanted, found: Found, plan: Plan, dry_run: bool) -> list[Outcome]:
+def _nothing_lost() -> None:
+    """The check of who holds no Lease."""
+
+
+def bring_about(
+    client: Client,
+    wanted: Wanted,
+    found: Found,
+    plan: Plan,
+    dry_run: bool,
+    check: t.Callable[[], None] = _nothing_lost,
+) -> list[Outcome]:
     """Make what the plan says, or rehearse it. Raises GaleraError.
 
     The server rehearses all changes before the first one is made. The namespace is made before, see make_namespace.
+    check: raises GaleraError when another run may be at work by now; asked before each phase.
     """
     spaces = [] if not dry_run else [each for each in plan.changes if each.kind.kind == "Namespace"]
     others = [each for each in plan.changes if each.kind.kind != "Namespace"]
@@ -54,10 +66,12 @@ def bring_about(client: Client, wanted: Wanted, found: Found, plan: Plan, dry_ru
     rehearsed = [predict(each, None) for each in others] if missing else rehearse(client, others, found.live)
     if not missing:
         _rehearse_held(client, wanted, others, found, rehearsed)
+    check()
     if plan.passwords.data is not None:
         secret = found.of("Secret", wanted.names.secret)
         outcomes.append(write_secret(client, wanted.names, plan.passwords, secret, dry_run))
-    outcomes += rehearsed if dry_run else _converge_held(client, wanted, others, found, rehearsed)
+    outcomes += rehearsed if dry_run else _converge_held(client, wanted, others, found, rehearsed, check)
+    check()
     return [*outcomes, *(remove(client, each, dry_run) for each in plan.removals)]
 
 
@@ -69,7 +83,12 @@ def make_namespace(client: Client, found: Found, plan: Plan) -> list[Outcome]:
 
 
 def _converge_held(
-    client: Client, wanted: Wanted, changes: t.Sequence[Document], found: Found, rehearsed: t.Sequence[Outcome]
+    client: Client,
+    wanted: Wanted,
+    changes: t.Sequence[Document],
+    found: Found,
+    rehearsed: t.Sequence[Outcome],
+    check: t.Callable[[], None],
 ) -> list[Outcome]:
     """Apply `changes`; nodes that exist and change keep running in their old form until each has its turn."""
     nodes = ("StatefulSet", wanted.names.nodes)
@@ -78,7 +97,7 @@ def _converge_held(
     if rolls and _rollout.others_strategy(found.live[nodes]):
         _hold(client, found.live[nodes], dry_run=False)
     sent = [_rollout.held(each) if rolls and each.key == nodes else each for each in changes]
-    done = converge(client, sent, found.live)
+    done = converge(client, sent, found.live, check)
     return [told[nodes] if rolls and each.document.key == nodes else each for each in done]
 
 
@@ -154,11 +173,18 @@ def predict(document: Document, live: Manifest | None) -> Outcome:
 
 
 def converge(
-    client: Client, changes: t.Sequence[Document], live: t.Mapping[tuple[str, str], Manifest]
+    client: Client,
+    changes: t.Sequence[Document],
+    live: t.Mapping[tuple[str, str], Manifest],
+    check: t.Callable[[], None] = _nothing_lost,
 ) -> list[Outcome]:
-    """Apply `changes` in the order of their phases. Raises GaleraError at the end of a phase in which some failed."""
+    """Apply `changes` in the order of their phases. Raises GaleraError at the end of a phase in which some failed.
+
+    check: asked before each phase, see bring_about.
+    """
     outcomes: list[Outcome] = []
     for (phase, _bound), documents in itertools.groupby(_bindings_last(changes), key=_step):
+        check()
         calls = [functools.partial(apply_one, client, each, live.get(each.key), False) for each in documents]
         answers = client.parallel(calls)
         errors = [str(answer).rstrip(".") for answer in answers if isinstance(answer, GaleraError)]

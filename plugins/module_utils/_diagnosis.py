@@ -17,6 +17,9 @@ if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._observe import Sight
 
 _TRANSFERS = ("Joiner", "Joining", "Joined", "Donor/Desynced", "Donor")
+# the agent's words (State.turned_away), and what its account needs (sql.SST_GRANTS)
+_TURNED_AWAY = "turns the agent away"
+_AGENT_GRANTS = "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SHUTDOWN, CONNECTION ADMIN"
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\d +\d+:\d\d:\d\d +\d+ ")
 _TRANSFER_ERROR = re.compile(r"WSREP_SST: \[ERROR\]|\[ERROR\] WSREP: .*(?:\bSST\b|\bIST\b|[Ss]tate transfer)")
 # what follows from the error that was told before it, or frames it
@@ -56,6 +59,9 @@ def next_step(sight: Sight, events: t.Sequence[Manifest] = (), run: t.Mapping[st
     verdict = judge(sight).verdict
     if verdict == "healthy" and lacks:
         return _of_proxies(sight, lacks)
+    away = [node for node in sight.nodes if _TURNED_AWAY in node.reason] if verdict in ("degraded", "down") else []
+    if away:
+        return _of_turned_away(sight, away)
     steps: dict[str, t.Callable[[Sight, t.Sequence[Manifest]], str]] = {
         "absent": lambda sight, events: "Run the site playbook.",
         "healthy": lambda sight, events: _of_healthy(sight),
@@ -69,6 +75,8 @@ def next_step(sight: Sight, events: t.Sequence[Manifest] = (), run: t.Mapping[st
 
 
 def _of_healthy(sight: Sight) -> str:
+    if sight.state is None and not sight.record:
+        return f"Run the site playbook: the ConfigMap {sight.names.state} is gone, without which nobody is elected."
     left = _rollout.unfinished(sight)
     if left.startswith("the rolling restart"):
         return f"Run the rolling_restart playbook: {left}."
@@ -100,6 +108,18 @@ def _of_proxies(sight: Sight, lacks: str) -> str:
     return (
         f"Read `{where} describe {what}` and `{where} logs {what}`: a pod of HAProxy is Ready only when it reaches a "
         f"node that serves, by its name under galera_cluster_dns_domain."
+    )
+
+
+def _of_turned_away(sight: Sight, away: t.Sequence[Node]) -> str:
+    """A server that lives and lets its agent not in: nobody serves through it, and no restart changes that."""
+    node, reason = away[0].name, shorten(away[0].reason, 300)
+    if "too many connections" in reason.lower():
+        return f"End connections to {node}, or raise max_connections in galera_cluster_mycnf: {reason}."
+    shell = f"kubectl -n {sight.names.namespace} exec -it {node} -c mariadb -- mariadb -u root -p"
+    return (
+        f"Give the account of the agents back, once for all nodes, with `{shell}`: CREATE OR REPLACE USER "
+        f"mysql@localhost IDENTIFIED VIA unix_socket; GRANT {_AGENT_GRANTS} ON *.* TO mysql@localhost;"
     )
 
 

@@ -172,7 +172,7 @@ def component(manifest: Manifest) -> str:
 
 
 def look(client: Client, names: Names, size: int | None, claims: bool = False) -> Sight:
-    """One look at the cluster: 4 requests and one for each pod of a server; one more with `claims`.
+    """One look at the cluster: 4 requests and one for each pod of a server; one more with `claims`, or without labels.
 
     size: the nodes that are wanted, None for those that the live StatefulSet has. Raises GaleraError.
     """
@@ -189,6 +189,8 @@ def look(client: Client, names: Names, size: int | None, claims: bool = False) -
     answers = client.all_of(calls)
     sets = {each["metadata"]["name"]: each for each in answers[0]}
     pods = sorted(answers[1], key=lambda pod: _order(pod["metadata"]["name"]))
+    if names.nodes not in sets and any(component(pod) == "node" for pod in pods):
+        sets.update({each["metadata"]["name"]: each for each in nodes_by_name(client, names)})
     servers = [pod for pod in pods if component(pod) in ("node", "seed")]
     found = answers[4] if claims else []
     return Sight(
@@ -203,6 +205,20 @@ def look(client: Client, names: Names, size: int | None, claims: bool = False) -
         state=answers[2],
         proxies=answers[3],
     )
+
+
+def nodes_by_name(client: Client, names: Names) -> list[Manifest]:
+    """The StatefulSet of the nodes where no list has it, none where there is none, or where we may not read it.
+
+    Its label may be gone or another one, as tools set it that have a use of their own for it.
+    """
+    try:
+        found = client.get(KINDS["StatefulSet"], names.nodes, names.namespace)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return []
+    return [] if found is None else [found]
 
 
 def _proxies(client: Client, names: Names) -> tuple[Manifest, ...] | None:

@@ -50,7 +50,9 @@ def plan(
     places = taken_places(sight.pods)
     made = [json.dumps(offer, sort_keys=True) for offer in offers.values() if offer]
     if not made:
-        return Plan("refuse", " ".join([f"There is nothing to consent to: {_reasons(sight)}", *places]))
+        return Plan(
+            "refuse", " ".join([f"There is nothing to consent to: {_reasons(sight)}", *_recovering(sight), *places])
+        )
     if len(set(made)) > 1 or len(made) < len(offers) - len(given_up(state)):
         return Plan("refuse", f"The agents do not see the same yet, run again: {_reasons(sight)}")
     offer: Offer = json.loads(made[0])
@@ -143,6 +145,19 @@ def _pending(state: t.Mapping[str, str]) -> Offer | None:
 
 def _reasons(sight: Sight) -> str:
     return f"{'; '.join(node.summary() for node in sight.nodes) or 'no node answers'}."
+
+
+def _recovering(sight: Sight) -> list[str]:
+    """What to do about servers that are about to show what they hold, and may never: nobody is given up meanwhile."""
+    names = [node.name for node in sight.nodes if node.phase == "starting"]
+    if not names:
+        return []
+    one = len(names) == 1
+    return [
+        f"{and_list(names)} {'is' if one else 'are'} about to show what {'its volume holds' if one else 'they hold'}: "
+        f"wait. A recovery that never ends can be given up when its pod does not run: cordon the machines that could "
+        f"take it, delete the pod, and run again."
+    ]
 
 
 def _runs(sight: Sight, name: str, ready_machines: t.Collection[str]) -> bool:

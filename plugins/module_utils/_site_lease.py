@@ -40,7 +40,7 @@ if t.TYPE_CHECKING:
 DURATION_SECONDS = 15
 RENEW_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
-# a clock may be wrong by minutes, hardly by an hour: a Lease that ended that long ago need not be watched
+# a long Lease that ended that long ago need not be watched to its end, where nobody renews it
 _FORGOTTEN_SECONDS = 3600.0
 _LEASE = KINDS["Lease"]
 
@@ -106,9 +106,11 @@ class SiteLease:
             if seen is None:
                 seen, since = mark, self._clock()
             watched = self._clock() - since
-            if mark != seen or (watched >= DURATION_SECONDS and _duration(live) > DURATION_SECONDS):
+            # one that ended long ago by our clock is renewed all the same where the other clock is wrong
+            patience = DURATION_SECONDS if _forgotten(live) else _duration(live)
+            if mark != seen or (watched >= DURATION_SECONDS and patience > DURATION_SECONDS):
                 raise HeldError(held_sentence(live, self._names))
-            if watched >= _duration(live):
+            if watched >= patience:
                 self._write(live)
             else:
                 self._sleep(_LOOK_SECONDS)
@@ -151,7 +153,7 @@ class SiteLease:
         if identity in ("", str(self._holder)):
             return True
         holder = _holder.Holder.parse(identity)
-        return (holder is not None and holder.is_dead()) or _forgotten(live)
+        return holder is not None and holder.is_dead()
 
     def _write(self, live: Manifest | None) -> bool:
         """Create the Lease or put our name on the one that was read; False where another was faster."""

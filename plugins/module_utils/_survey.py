@@ -20,6 +20,7 @@ from ansible_collections.stateful.galera.plugins.module_utils import (
 from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import INSTANCE_LABEL, KINDS, read_phases
+from ansible_collections.stateful.galera.plugins.module_utils._observe import nodes_by_name
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
@@ -147,6 +148,11 @@ def observe(client: Client, wanted: Wanted) -> Found:
             denied.append((kind, verb))
         else:
             raise answer
+    volumes = any(kind == "PersistentVolumeClaim" and names.is_node_claim(name) for kind, name in live)
+    if volumes and ("StatefulSet", names.nodes) not in live:
+        # else its nodes would be changed as if there were none
+        for each in nodes_by_name(client, names):
+            live["StatefulSet", names.nodes] = each
     return Found(
         version=version,
         namespace=live.get(("Namespace", names.namespace)),

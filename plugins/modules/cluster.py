@@ -322,7 +322,7 @@ def change(
         for warning in rehearse_start(client, wanted.names, found.live, plan.changes, module.params["check_new"]):
             module.warn(warning)
         lease.check()
-        outcomes = made + bring_about(client, wanted, found, plan, dry_run=False)
+        outcomes = made + bring_about(client, wanted, found, plan, dry_run=False, check=lease.check)
         keep = bool(module.params["keep_lease"])
     except GaleraError as error:
         raise _told_truly(error, made) from error

@@ -87,7 +87,7 @@ def run(settings: Settings) -> int:
     start_polling(settings, state, stop)
     host = "::" if ":" in settings.pod_ip else ""
     backups = service.start(settings, state, stop, log) if settings.role == "node" else None
-    http = web.Server((host, settings.http_port), state, settings.pod, settings.role, backups)
+    http = web.Server((host, settings.http_port), state, settings.pod, settings.role, backups, settings.namespace)
     threading.Thread(target=http.serve_forever, name="http", daemon=True).start()
     control = make_control(settings, state)
     install_scripts(settings.rundir)
@@ -138,8 +138,11 @@ def start_polling(settings: Settings, state: State, stop: threading.Event) -> No
     """Poll the server in a thread."""
     server = wsrep.Server(settings.socket)
 
-    def heard(status: wsrep.Status | None, problem: str) -> None:
-        state.heard(status, server.version, problem, socket_present(settings.socket, problem))
+    def heard(status: wsrep.Status | None, problem: str, turned_away: bool) -> None:
+        if turned_away:
+            state.turned_away(problem)
+        else:
+            state.heard(status, server.version, problem, socket_present(settings.socket, problem))
 
     wsrep.Poller(server, heard, stop).start()
 

@@ -88,7 +88,7 @@ class Control:
             caller.answer(["error", f"unknown request '{word[:40]}'"])
 
     def _start(self, caller: Caller) -> None:
-        """A container has started: empty and partial volumes are known at a look, others by their position."""
+        """A container has started: empty and partial volumes are known at a look, others by what InnoDB recovers."""
         self._drop()
         # A server that ran, outside or inside, and never served after it asked for what it missed, failed to get it.
         if self._joining and self._state.now.server_version is not None:
@@ -110,10 +110,8 @@ class Control:
         if data != "present":
             note = "a state transfer did not end" if data == "partial" else ""
             self._wait_with(caller, Evidence(data, grastate.uuid if data == "partial" else None, note=note))
-        elif grastate.uuid and grastate.seqno is not None:
-            # Stopped in order: Galera's own note is exact, and recovery would only repeat it.
-            self._wait_with(caller, Evidence("present", grastate.uuid, grastate.seqno))
         else:
+            # Also where grastate.dat has a position: one that a power cut left may be too old (datadir.forget_seqno).
             caller.answer(["recover"])
 
     def _await_volume(self, caller: Caller) -> bool:
@@ -161,7 +159,10 @@ class Control:
             try:
                 again = self.round()
             except Exception as error:
-                self._upkeep.problem(f"this round failed: {type(error).__name__}: {error}")
+                text = f"this round failed: {type(error).__name__}: {error}"
+                self._upkeep.problem(text)
+                if self._caller is not None:
+                    self._state.set("waiting", f"cannot start mariadbd, tries again: {text}")
                 again = False
             if not again:
                 # A request that has come meanwhile is decided at once: after a crash of all nodes each pause counts.
@@ -306,6 +307,7 @@ class Control:
         if evidence.data in ("empty", "partial"):
             # A position without its data must not let the server ask for less than everything.
             (self._settings.datadir / "grastate.dat").unlink(missing_ok=True)
+        datadir.forget_seqno(self._settings.datadir)
         position = evidence.position
         if position is not None and self._failed_joins >= MOST_FAILED_JOINS:
             self._log("incremental state transfer failed repeatedly: asks for all data instead")

@@ -198,13 +198,37 @@ def allow_bootstrap(datadir: Path, uuid: str | None) -> None:
         return
     if uuid is not None and parse_grastate(text).uuid != uuid:
         text = f"# GALERA saved state\nversion: 2.1\nuuid:    {uuid}\nseqno:   -1\n"
-    kept = re.sub(r"^safe_to_bootstrap:.*\n?", "", text, flags=re.MULTILINE).rstrip("\n")
+    kept = re.sub(r"^safe_to_bootstrap:.*\n?", "", _unknown_seqno(text), flags=re.MULTILINE).rstrip("\n")
+    _rewrite(path, f"{kept}\nsafe_to_bootstrap: 1\n")
+
+
+def forget_seqno(datadir: Path) -> None:
+    """Take the seqno out of grastate.dat before a server starts, which is given the position that InnoDB has.
+
+    Galera believes the file more than that, and does not flush it: after a power cut it may tell what it told before
+    the last start, or during a lock of all tables, while InnoDB has gone on since. Raises OSError.
+    """
+    path = datadir / "grastate.dat"
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return
+    if text != _unknown_seqno(text):
+        _rewrite(path, _unknown_seqno(text))
+
+
+def _unknown_seqno(text: str) -> str:
+    return re.sub(r"^(seqno:[ \t]*)\d+", r"\g<1>-1", text, flags=re.MULTILINE)
+
+
+def _rewrite(path: Path, text: str) -> None:
     fresh = path.with_suffix(".new")
-    with fresh.open("w", encoding="ascii") as file:
-        file.write(f"{kept}\nsafe_to_bootstrap: 1\n")
+    with fresh.open("w", encoding="ascii", errors="replace") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+    sync_directory(path.parent)
 
 
 def _uuid(text: str) -> str | None:

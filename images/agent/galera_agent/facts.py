@@ -81,6 +81,10 @@ class Facts:
 
     def _judge(self, pod: str, seed: bool, ordinal: int, answer: Answer) -> Member:
         api, found = self._api, self._api.pods.get(pod)
+        # Where a machine is gone, the address of its pod may be that of another cluster, which can have the same name.
+        other = (answer.status or {}).get("namespace") or self._settings.namespace
+        if other != self._settings.namespace:
+            answer = Answer(None, f"{pod} of the namespace {other} answers at its address")
         replicas = api.seeds if seed else api.nodes
         gone = api.error is None and found is None and ordinal >= replicas
         what = self._settings.seed_set if seed else self._settings.node_set

@@ -29,7 +29,8 @@ class Snapshot:
     """The state at one moment.
 
     evidence: of the volume, as long as its server is stopped; once the server runs, its own word counts.
-    answered_at: monotonic time of the server's last answer, of which wsrep is the content; None before the first one.
+    answered_at: monotonic time of the server's last answer, of which wsrep is the content, None where it turned the
+    agent away; None before the first one.
     desynced_at: monotonic time since which it has been Donor/Desynced, None where it is not.
     draining_at: monotonic time since which the pod takes no queries.
     offer: what a human may consent to, where nothing else goes on. record: what a server in service knows of it.
@@ -142,6 +143,14 @@ class State:
             phase, what = ("running", "does not answer") if present else ("stopped", "has stopped")
             self._change(phase=phase, reason=f"mariadbd {what}: {problem}", wsrep=None, desynced_at=None)
 
+    def turned_away(self, problem: str) -> None:
+        """The server answered that it does not let the agent in: it lives, but nothing else is known of it."""
+        if self._now.phase in ("starting", "running", "stopped"):
+            reason = f"mariadbd runs, but turns the agent away, which comes as mysql@localhost: {problem}"
+            if self._now.draining_at is not None:
+                reason = self._now.reason
+            self._change(phase="running", reason=reason, wsrep=None, desynced_at=None, answered_at=self._clock())
+
     def not_ready(self) -> str | None:
         """Why the pod must get no queries, None where it may get them."""
         snapshot = self._now
@@ -149,6 +158,8 @@ class State:
             return f"{snapshot.phase}: {snapshot.reason}"
         if snapshot.draining_at is not None:
             return "draining: the pod is about to stop"
+        if snapshot.wsrep is None:
+            return snapshot.reason
         return wsrep.not_ready(snapshot.wsrep, self.age(snapshot))
 
     def keeps_sessions(self) -> bool:
@@ -193,7 +204,7 @@ def fresh(snapshot: Snapshot, age: float | None) -> wsrep.Status | None:
     return snapshot.wsrep if answered else None
 
 
-def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[str, Any]:
+def report(snapshot: Snapshot, age: float | None, pod: str, role: str, namespace: str | None = None) -> dict[str, Any]:
     """The content of /status.
 
     In every format there are, because agents of other versions join by them: pod, phase, age_seconds, and of wsrep
@@ -205,6 +216,7 @@ def report(snapshot: Snapshot, age: float | None, pod: str, role: str) -> dict[s
         evidence = Evidence("present", snapshot.wsrep.uuid, seqno if seqno >= 0 else None)
     return {
         "pod": pod,
+        "namespace": namespace,
         "role": role,
         "phase": snapshot.phase,
         "reason": snapshot.reason,

@@ -27,8 +27,10 @@ class Server(ThreadingHTTPServer):
         pod: str,
         role: str,
         backups: Callable[[], str] | None = None,
+        namespace: str | None = None,
     ) -> None:
         self.state, self.pod, self.role, self.backups = state, pod, role, backups
+        self.namespace = namespace
         super().__init__(address, Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -50,8 +52,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/health/live":
             self._health(state.dead())
         elif self.path == "/status":
-            snapshot = state.now
-            text = json.dumps(report(snapshot, state.age(snapshot), self.server.pod, self.server.role))
+            snapshot, server = state.now, self.server
+            text = json.dumps(report(snapshot, state.age(snapshot), server.pod, server.role, server.namespace))
             self._send(200, "application/json", text)
         elif self.path == "/metrics":
             self._send(200, metrics.CONTENT_TYPE, self._metrics())

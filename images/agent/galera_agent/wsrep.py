@@ -38,6 +38,9 @@ _VARIABLES = (
     "wsrep_provider_version",
 )
 _QUERY = "SHOW GLOBAL STATUS WHERE Variable_name IN ({})".format(",".join(f"'{name}'" for name in _VARIABLES))
+# Words of a server that lives and lets nobody in, or not the agent: too many connections, access denied, a host that is
+# blocked or not allowed, a user's limits, a password that is expired, an account that is locked
+_TURNED_AWAY = (1040, 1045, 1129, 1130, 1203, 1226, 1698, 1820, 1862, 4151)
 JOINING, DONOR, SYNCED = 1, 2, 4
 # An answer of the server that is older says nothing of how it is
 FRESH_SECONDS = 1.0
@@ -191,11 +194,12 @@ class Server:
 class Poller(threading.Thread):
     """Polls the server and tells each answer, or why there is none, to a listener.
 
-    listener gets (status or None, server version or None, error text); listening tells apart a server that is
-    not there (socket refused) from one that does not answer in time.
+    listener gets (status or None, error text, whether the server lives and turned the agent away).
     """
 
-    def __init__(self, server: Server, listener: Callable[[Status | None, str], None], stop: threading.Event) -> None:
+    def __init__(
+        self, server: Server, listener: Callable[[Status | None, str, bool], None], stop: threading.Event
+    ) -> None:
         super().__init__(name="poller", daemon=True)
         self._server, self._listener, self._stop_event = server, listener, stop
 
@@ -209,10 +213,10 @@ class Poller(threading.Thread):
             except Exception as error:
                 pause = AGAIN_SECONDS
                 self._server.close()
-                self._listener(None, reason_of(error))
+                self._listener(None, reason_of(error), turned_away(error))
             else:
                 pause = POLL_SECONDS
-                self._listener(status, "")
+                self._listener(status, "", False)
 
 
 def reason_of(error: BaseException) -> str:
@@ -223,6 +227,11 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, pymysql.MySQLError) and len(error.args) > 1:
         return str(error.args[1]).partition(" (")[0]
     return str(error) or type(error).__name__
+
+
+def turned_away(error: BaseException) -> bool:
+    """Whether the server itself said it: it lives, and a restart would change nothing."""
+    return isinstance(error, pymysql.MySQLError) and error.args[:1] != () and error.args[0] in _TURNED_AWAY
 
 
 def _number(text: str) -> float:

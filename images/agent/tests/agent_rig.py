@@ -85,6 +85,11 @@ class Rig:
         assert self._arrived.acquire(timeout=10)
         return connection
 
+    def begin(self, uuid: str = A, seqno: int = 7) -> socket.socket:
+        """Start on a volume with data, whose recovery finds this position."""
+        assert words(self.send("start\n")) == ["recover"]
+        return self.send(f"recovered\n0\n2026-11-21  7:07:18 0 [Note] WSREP: Recovered position: {uuid}:{seqno}\n")
+
     def rounds(self, count: int = 5) -> None:
         for _ in range(count):
             self.control.round()

@@ -101,13 +101,17 @@ def test_an_empty_node_joins_without_a_position(rig: Rig) -> None:
     assert not (rig.settings.datadir / "grastate.dat").exists()
 
 
-def test_a_server_stopped_in_order_needs_no_recovery(rig: Rig) -> None:
+@pytest.mark.parametrize("wins", [False, True])
+def test_a_position_that_a_power_cut_left_in_the_state_file_counts_for_nothing(rig: Rig, wins: bool) -> None:
+    """Galera does not flush the file, and believes it more than the position that it is given."""
     fill(rig.settings.datadir, GRASTATE)
-    rig.world.peers = (PRIMARY,)
-    waiting = rig.send("start\n")
-    rig.rounds(1)
-    assert f"--wsrep_start_position={A}:7" in words(waiting)
-    assert (rig.settings.datadir / "grastate.dat").read_text() == GRASTATE
+    rig.world.peers = (peer(1, Evidence("present", A, 40)), peer(2, Evidence("empty")), NO_SEED) if wins else (PRIMARY,)
+    waiting = rig.begin(seqno=44)
+    assert rig.state.now.evidence == Evidence("present", A, 44)
+    rig.rounds(2)
+    assert f"--wsrep_start_position={A}:44" in words(waiting)
+    left = GRASTATE.replace("seqno:   7", "seqno:   -1").replace("bootstrap: 0", f"bootstrap: {wins:d}")
+    assert (rig.settings.datadir / "grastate.dat").read_text() == left
 
 
 def test_a_killed_server_recovers_first(rig: Rig) -> None:
@@ -122,7 +126,7 @@ def test_a_killed_server_recovers_first(rig: Rig) -> None:
 def test_the_winner_bootstraps_with_a_state_file_that_allows_it(rig: Rig) -> None:
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (peer(1, Evidence("present", A, 6)), peer(2, Evidence("empty")), NO_SEED)
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(2)
     found = words(waiting)
     assert {f"--wsrep_start_position={A}:7", "--wsrep-new-cluster"} < set(found)
@@ -132,7 +136,7 @@ def test_the_winner_bootstraps_with_a_state_file_that_allows_it(rig: Rig) -> Non
 def test_a_lease_lost_at_the_last_moment_stops_the_bootstrap(rig: Rig) -> None:
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (peer(1, Evidence("present", A, 6)), peer(2, Evidence("empty")), NO_SEED)
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(1)
     decide = rig.world.view
 
@@ -152,7 +156,7 @@ def test_a_lease_lost_at_the_last_moment_stops_the_bootstrap(rig: Rig) -> None:
 def test_a_lease_that_is_not_needed_any_more_is_given_back(rig: Rig) -> None:
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (peer(1, Evidence("present", A, 6)), peer(2, Evidence("empty")), NO_SEED)
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(1)
     assert rig.kube.leases[rig.settings.lease]["spec"]["holderIdentity"] == "n-galera-0"
     rig.world.peers = (peer(1, Evidence("present", A, 9)), peer(2, Evidence("empty")), NO_SEED)
@@ -165,7 +169,7 @@ def test_a_lease_that_is_not_needed_any_more_is_given_back(rig: Rig) -> None:
 def test_the_api_server_away_means_waiting(rig: Rig) -> None:
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (peer(1, Evidence("present", A, 6)), peer(2, Evidence("empty")), NO_SEED)
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.kube.down = True
     rig.rounds()
     assert no_answer(waiting)
@@ -179,7 +183,7 @@ def test_foreign_data_are_refused_and_left_alone(rig: Rig) -> None:
     text = GRASTATE.replace(A, B)
     fill(rig.settings.datadir, text)
     rig.world.peers = (PRIMARY,)
-    waiting = rig.send("start\n")
+    waiting = rig.begin(uuid=B)
     rig.rounds()
     assert no_answer(waiting)
     assert rig.state.now.phase == "refused"
@@ -191,7 +195,7 @@ def test_foreign_data_are_refused_and_left_alone(rig: Rig) -> None:
 def test_evidence_ends_with_the_container_that_gave_it(rig: Rig) -> None:
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (peer(1, Evidence("empty")), NO_SEED, Member("n-galera-2", False, 2, Contact.SILENT))
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(1)
     assert rig.state.now.evidence == Evidence("present", A, 7)
     waiting.close()
@@ -212,11 +216,11 @@ def test_failed_incremental_transfers_end_in_a_full_one(rig: Rig) -> None:
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (PRIMARY,)
     for _ in range(2):
-        waiting = rig.send("start\n")
+        waiting = rig.begin()
         rig.rounds(1)
         assert f"--wsrep_start_position={A}:7" in words(waiting)
         rig.state.heard(status(cluster_status="Disconnected", local_state="0"), "11.8.6", "", True)
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(1)
     assert f"--wsrep_start_position={module.ZERO_POSITION}" in words(waiting)
     assert not (rig.settings.datadir / "grastate.dat").exists()
@@ -226,7 +230,7 @@ def test_a_server_that_never_ran_keeps_its_position(rig: Rig) -> None:
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (PRIMARY,)
     for _ in range(5):
-        waiting = rig.send("start\n")
+        waiting = rig.begin()
         rig.rounds(1)
         assert f"--wsrep_start_position={A}:7" in words(waiting)
 
@@ -276,7 +280,7 @@ def test_a_volume_that_stays_ahead_of_a_settled_cluster_never_joins_it(
     fill(rig.settings.datadir, GRASTATE)
     behind = replace(PRIMARY, evidence=Evidence("present", A, 5), caught_up=True)
     rig.world.peers = (behind,)
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(1)
     rig.world.peers = (replace(behind, evidence=Evidence("present", A, 50)),)
     rig.rounds(1)
@@ -289,7 +293,7 @@ def test_a_volume_ahead_of_a_cluster_that_still_applies_waits(rig: Rig, monkeypa
     rig.kube.make_map(rig.settings.state_map, {"cluster": json.dumps({"uuid": A})})
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (replace(PRIMARY, evidence=Evidence("present", A, 5)),)
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(3)
     rig.world.peers = (replace(PRIMARY, evidence=Evidence("present", A, 7)),)
     rig.rounds(1)
@@ -302,7 +306,7 @@ def test_who_was_given_up_is_counted_again_before_it_starts(rig: Rig) -> None:
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (PRIMARY,)
     patch, rig.kube.patch_config_map = rig.kube.patch_config_map, _fails
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(1)
     assert no_answer(waiting)
     assert "cannot change the record" in rig.reason
@@ -321,7 +325,7 @@ def test_a_consent_is_used_before_the_server_starts(rig: Rig) -> None:
     rig.kube.make_map(rig.settings.state_map, {"cluster": json.dumps({"uuid": A})})
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (peer(1, Evidence("present", A, 6)), Member("n-galera-2", False, 2, Contact.SILENT), NO_SEED)
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(2)
     assert no_answer(waiting)
     offer = rig.state.now.offer
@@ -339,10 +343,10 @@ def test_a_consent_is_used_before_the_server_starts(rig: Rig) -> None:
 
 def test_a_decision_for_a_container_that_has_ended_changes_nothing(rig: Rig) -> None:
     fill(rig.settings.datadir, GRASTATE)
-    old = rig.send("start\n")
+    old = rig.begin()
     caller = rig.control._caller
     assert caller is not None
-    rig.send("start\n")
+    rig.begin()
     evidence = rig.state.now.evidence
     assert evidence.seqno == 7
     rig.control._execute(caller, Decision(Action.JOIN, "joins"), ["--an-argument"])

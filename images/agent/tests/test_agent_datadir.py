@@ -14,6 +14,7 @@ from galera_agent.datadir import (
     Grastate,
     after_recovery,
     allow_bootstrap,
+    forget_seqno,
     inspect,
     last_words,
     parse_grastate,
@@ -159,7 +160,7 @@ def test_bootstrap_is_allowed_and_the_rest_kept(tmp_path: Path) -> None:
     path = tmp_path / "grastate.dat"
     path.write_text(GRASTATE.format(A, 4, 0))
     allow_bootstrap(tmp_path, A)
-    assert path.read_text() == GRASTATE.format(A, 4, 1)
+    assert path.read_text() == GRASTATE.format(A, -1, 1)
     assert [entry.name for entry in tmp_path.iterdir()] == ["grastate.dat"]
 
 
@@ -177,6 +178,26 @@ def test_the_cluster_that_goes_on_keeps_its_uuid(tmp_path: Path, text: str | Non
         (tmp_path / "grastate.dat").write_text(text)
     allow_bootstrap(tmp_path, A)
     assert (tmp_path / "grastate.dat").read_text() == GRASTATE.format(A, -1, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (GRASTATE.format(A, 4, 0), GRASTATE.format(A, -1, 0)),
+        (GRASTATE.format(A, -1, 1), GRASTATE.format(A, -1, 1)),
+        ("torn", "torn"),
+        (None, None),
+    ],
+)
+def test_a_server_starts_without_a_seqno_in_its_state_file(
+    tmp_path: Path, before: str | None, after: str | None
+) -> None:
+    path = tmp_path / "grastate.dat"
+    if before is not None:
+        path.write_text(before)
+    forget_seqno(tmp_path)
+    assert (path.read_text() if path.exists() else None) == after
+    assert [entry.name for entry in tmp_path.iterdir()] == (["grastate.dat"] if before else [])
 
 
 # MariaDB 11.8.6, killed while it wrote, the binary log deleted since.

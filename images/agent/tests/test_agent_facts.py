@@ -29,16 +29,19 @@ class Network:
 
     def __init__(self) -> None:
         self.up: dict[str, str] = {}
+        self.namespace: str | None = None
         self.asked: dict[str, str] = {}
 
     def ask_all(self, addresses: dict[str, str]) -> dict[str, Answer]:
         self.asked = dict(addresses)
         return {
-            pod: Answer({"pod": self.up[address], "phase": "waiting", "format": 1, "evidence": {"data": "empty"}})
-            if address in self.up
-            else Answer(None, "timed out")
+            pod: Answer(self.says(self.up[address])) if address in self.up else Answer(None, "timed out")
             for pod, address in addresses.items()
         }
+
+    def says(self, pod: str) -> dict[str, Any]:
+        found = {"pod": pod, "phase": "waiting", "format": 1, "evidence": {"data": "empty"}}
+        return found if self.namespace is None else {**found, "namespace": self.namespace}
 
 
 def pod(name: str, ip: str | None, **status: Any) -> dict[str, Any]:
@@ -70,6 +73,19 @@ def test_all_kinds_of_members(settings: Settings, kube: FakeKube, network: Netwo
     assert contacts(view) == {"n-galera-1": "answers", "n-galera-2": "silent", "n-galera-seed-0": "absent"}
     assert (view.api_error, view.record, view.lease, view.size) == (None, Record(A), None, 3)
     assert network.asked == {"n-galera-1": "10.0.0.2", "n-galera-2": "n-galera-2.n-galera-nodes.ns.svc"}
+
+
+@pytest.mark.parametrize(("namespace", "expected"), [("ns", "answers"), (None, "answers"), ("staging", "silent")])
+def test_the_same_pod_of_another_namespace_is_no_member(
+    settings: Settings, kube: FakeKube, network: Network, namespace: str | None, expected: str
+) -> None:
+    """Its machine is gone, and its address is another cluster's, while the API server still has the pod."""
+    kube.make_map(settings.state_map, {"cluster": json.dumps({"uuid": A})})
+    kube.sets, kube.found_pods = {settings.node_set: 3}, [pod("n-galera-1", "10.0.0.2")]
+    network.up, network.namespace = {"10.0.0.2": "n-galera-1"}, namespace
+    view = look(settings, kube)
+    assert contacts(view)["n-galera-1"] == expected
+    assert (unheard(view)[0].pod == "n-galera-1") is (expected == "silent")
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ def test_a_container_that_comes_while_the_end_of_the_last_one_is_noted_is_heard(
     """What was being made for the last one is removed in between, which may take a while."""
     fill(rig.settings.datadir, GRASTATE)
     rig.world.peers = (Member("n-galera-1", False, 1, Contact.SILENT), NO_SEED)
-    rig.send("start\n").close()
+    rig.begin().close()
     came = []
-    monkeypatch.setattr(rig.control._rejoin, "stop", lambda: came or came.append(rig.send("start\n")))
+    monkeypatch.setattr(rig.control._rejoin, "stop", lambda: came or came.append(rig.begin()))
     rig.rounds(1)
     assert (rig.state.now.phase, rig.state.now.evidence) == ("waiting", Evidence("present", A, 7))
     rig.world.peers = (PRIMARY,)
@@ -40,7 +40,7 @@ def test_a_lease_that_was_given_back_is_taken_again_before_the_bootstrap_is_deci
     fill(rig.settings.datadir, GRASTATE)
     held, unheld = peer(1, Evidence("present", A, 6)), Member("n-galera-1", False, 1, Contact.SILENT)
     rig.world.peers = (held, peer(2, Evidence("empty")), NO_SEED)
-    waiting = rig.send("start\n")
+    waiting = rig.begin()
     rig.rounds(1)
     seen = rig.world.view(Member("n-galera-0", False, 0, Contact.ANSWERS)).lease
     view = rig.world.view
@@ -106,6 +106,27 @@ def test_the_door_outlives_a_request_for_which_there_is_no_thread(
     assert (said[-1], asked) == (b"start\0end\0", ["start"])
 
 
+def test_a_start_that_fails_for_ever_says_why(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a volume without a free block: status goes by the reason, nobody reads the log of the agent."""
+    fill(rig.settings.datadir, GRASTATE)
+    rig.world.peers = (peer(1, Evidence("present", A, 6)), peer(2, Evidence("empty")), NO_SEED)
+    stop, tries = threading.Event(), list[int]()
+
+    def full(*_: object) -> None:
+        tries.append(1)
+        if len(tries) > 1:
+            stop.set()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("galera_agent.datadir.allow_bootstrap", full)
+    monkeypatch.setattr("galera_agent.control.ROUND_SECONDS", 0.01)
+    waiting = rig.begin()
+    rig.control.run(stop)
+    assert rig.reason.startswith("waiting: cannot start mariadbd, tries again: this round failed: OSError: [Errno 28]")
+    assert no_answer(waiting)
+    assert len([line for line in rig.lines if line.startswith("problem")]) == 1
+
+
 def test_the_poller_outlives_an_answer_that_the_driver_cannot_read() -> None:
     heard, stop = list[str](), threading.Event()
 
@@ -115,7 +136,7 @@ def test_the_poller_outlives_an_answer_that_the_driver_cannot_read() -> None:
 
         def close(self) -> None: ...
 
-    def listener(status: Status | None, problem: str) -> None:
+    def listener(status: Status | None, problem: str, turned_away: bool) -> None:
         heard.append(problem)
         if len(heard) > 1:
             stop.set()

@@ -55,8 +55,6 @@ class Volume:
         seqno = len(self.history) if self.orderly else -1
         # safe_to_bootstrap is set everywhere: it must decide nothing.
         grastate = parse_grastate(f"version: 2.1\nuuid:    {self.uuid}\nseqno:   {seqno}\nsafe_to_bootstrap: 1\n")
-        if self.orderly and grastate.uuid:
-            return Evidence("present", grastate.uuid, grastate.seqno)
         if self.kind == "unreadable":
             return after_recovery("[ERROR] InnoDB: the disk is full", 1, grastate)
         position = f"{ZERO}:-1" if self.uuid == ZERO else f"{self.uuid}:{len(self.history)}"

@@ -111,7 +111,7 @@ def test_a_dead_server_is_told_from_a_hanging_one(state: State) -> None:
     state.heard(None, None, "timed out", True)
     assert (state.now.phase, state.now.reason) == ("running", "mariadbd does not answer: timed out")
     assert state.now.wsrep is None
-    assert state.not_ready() == "mariadbd does not answer"
+    assert state.not_ready() == "mariadbd does not answer: timed out"
     state.heard(None, None, "Connection refused", False)
     assert (state.now.phase, state.now.wsrep) == ("stopped", None)
 
@@ -163,6 +163,33 @@ def test_only_a_server_that_ran_and_is_silent_is_dead(state: State, clock: Clock
     assert state.dead() is None
     clock.now += 1
     assert "has not answered for 60 s" in str(state.dead())
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_server_that_turns_the_agent_away_is_not_killed_and_says_why(state: State, clock: Clock, ran: bool) -> None:
+    """As after an import that replaced the accounts, on all nodes: to restart them would end the service."""
+    state.begin()
+    if ran:
+        running(state)
+    for _ in range(90):
+        clock.now += 1
+        state.turned_away("Access denied for user 'mysql'@'localhost'")
+    assert state.dead() is None
+    assert state.now.wsrep is None
+    assert state.now.phase == "running"
+    assert "turns the agent away, which comes as mysql@localhost: Access denied" in str(state.not_ready())
+    assert not state.keeps_sessions()
+    state.heard(None, None, "timed out", True)
+    clock.now += LIVE_SECONDS
+    assert "has not answered for 60 s" in str(state.dead())
+
+
+@pytest.mark.parametrize("phase", ["waiting", "refused", "initialising", "filling"])
+def test_the_words_of_an_old_server_count_for_nothing(state: State, phase: str) -> None:
+    state.begin()
+    state.set(phase, "why")
+    state.turned_away("Too many connections")
+    assert (state.now.phase, state.now.reason) == (phase, "why")
 
 
 @pytest.mark.parametrize("phase", ["waiting", "refused", "initialising", "filling", "starting", "stopped"])

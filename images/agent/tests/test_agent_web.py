@@ -33,7 +33,7 @@ def state(clock: Clock) -> State:
 
 @pytest.fixture
 def port(state: State) -> Iterator[int]:
-    server = web.Server(("127.0.0.1", 0), state, "n-0", "node")
+    server = web.Server(("127.0.0.1", 0), state, "n-0", "node", namespace="ns")
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server.server_address[1]
     server.shutdown()
@@ -90,9 +90,10 @@ def test_status_has_all_that_is_promised(port: int, state: State) -> None:
     state.heard(SYNCED, "11.8.6", "", True)
     status, text = get(port, "/status")
     shown = json.loads(text)
-    assert status == 200
+    assert (status, shown["namespace"]) == (200, "ns")
     assert list(shown) == [
         "pod",
+        "namespace",
         "role",
         "phase",
         "reason",

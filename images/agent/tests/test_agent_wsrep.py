@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pymysql
 import pytest
-from galera_agent.wsrep import AGAIN_SECONDS, POLL_SECONDS, Poller, Status, not_ready, parse, reason_of
+from galera_agent.wsrep import AGAIN_SECONDS, POLL_SECONDS, Poller, Status, not_ready, parse, reason_of, turned_away
 
 UUID = "5d6e1e54-e57a-11f1-b442-e759366d5ad6"
 SYNCED = {
@@ -139,6 +139,23 @@ def test_errors_in_words(error: Exception, words: str) -> None:
     assert reason_of(error) == words
 
 
+@pytest.mark.parametrize(
+    ("error", "lives"),
+    [
+        (pymysql.err.OperationalError(1040, "Too many connections"), True),
+        (pymysql.err.OperationalError(1698, "Access denied for user 'mysql'@'localhost'"), True),
+        (pymysql.err.OperationalError(4151, "Access denied, this account is locked"), True),
+        (pymysql.err.OperationalError(1053, "Server shutdown in progress"), False),
+        (pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query"), False),
+        (pymysql.err.InternalError("Packet sequence number wrong"), False),
+        (pymysql.err.OperationalError(), False),
+        (TimeoutError(), False),
+    ],
+)
+def test_a_server_that_turns_the_agent_away_is_told_from_one_that_is_silent(error: Exception, lives: bool) -> None:
+    assert turned_away(error) is lives
+
+
 def test_a_refused_connection_is_told_apart() -> None:
     error = pymysql.err.OperationalError(2003, "Can't connect to MySQL server on 'localhost' ([Errno 111] ...)")
     error.original_exception = ConnectionRefusedError(111, "Connection refused")  # type: ignore[attr-defined]
@@ -161,7 +178,7 @@ def test_a_server_that_does_not_answer_is_looked_for_more_often() -> None:
             pauses.append(seconds)
             return len(pauses) > 4
 
-    def listener(status: Status | None, problem: str) -> None:
+    def listener(status: Status | None, problem: str, turned_away: bool) -> None:
         heard.append(status is not None)
 
     fake = Fake()

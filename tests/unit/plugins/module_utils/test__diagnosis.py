@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +51,10 @@ DOWN = tuple(waiting(ordinal, "present", "waits for demo-galera-2") for ordinal 
     ("seen", "said"),
     [
         (sight(node(0), node(1), node(2), pods=PODS), "Nothing is to be done."),
+        (
+            sight(node(0), node(1), node(2), pods=PODS, record=None),
+            "Run the site playbook: the ConfigMap demo-galera-state is gone",
+        ),
         (sight(node(0), node(1), node(2), seed=SEED), "Run the seed_decommission playbook"),
         (sight(stateful_set=None, record=None), "Run the site playbook."),
         (sight(stateful_set=None), "Run the site playbook."),
@@ -117,6 +122,28 @@ DOWN = tuple(waiting(ordinal, "present", "waits for demo-galera-2") for ordinal 
 )
 def test_next_step(seen: Sight, said: str) -> None:
     assert _diagnosis.next_step(seen).startswith(said)
+
+
+@pytest.mark.parametrize("others", [TWO, (node(0, cluster_status=None, state=None, ready=False),)])
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("Access denied for user 'mysql'@'localhost'", "Give the account of the agents back, once for all nodes, with"),
+        ("Too many connections", "End connections to demo-galera-2, or raise max_connections"),
+    ],
+)
+def test_a_server_that_turns_its_agent_away_does_not_come_back_by_itself(
+    others: tuple[Node, ...], why: str, said: str
+) -> None:
+    reason = f"mariadbd runs, but turns the agent away, which comes as mysql@localhost: {why}"
+    away = node(2, connected=False, cluster_status=None, state=None, ready=False, reason=reason)
+    assert _diagnosis.next_step(sight(*others, away)).startswith(said)
+
+
+def test_what_the_agent_says_and_needs_is_told_as_it_is() -> None:
+    agent = Path(__file__).parents[4] / "images" / "agent" / "galera_agent"
+    assert f'SST_GRANTS = "{_diagnosis._AGENT_GRANTS}"' in (agent / "sql.py").read_text()
+    assert _diagnosis._TURNED_AWAY in (agent / "state.py").read_text()
 
 
 def test_recovery_is_told_with_its_consent() -> None:

@@ -129,11 +129,10 @@ def test_lease_that_stands_still_is_taken_over_after_its_duration(api: FakeKuber
     ("holder", "renewed"),
     [
         (dataclasses.replace(ME, started=ME.started - 1), _renewed(1)),
-        (OTHER, _renewed(7200)),
         (ME, _renewed(60)),
         ("", _renewed(1)),
     ],
-    ids=["dead on this machine", "forgotten", "our own", "nobody"],
+    ids=["dead on this machine", "our own", "nobody"],
 )
 def test_taken_over_at_once(api: FakeKubernetes, clock: Clock, holder: object, renewed: str) -> None:
     _hold(api, holder, renewed)
@@ -141,6 +140,25 @@ def test_taken_over_at_once(api: FakeKubernetes, clock: Clock, holder: object, r
     lease.take()
     assert clock.now == 1000.0
     lease.leave()
+
+
+@pytest.mark.parametrize("duration", [15, 900])
+def test_lease_that_ended_long_ago_is_watched_for_a_while(api: FakeKubernetes, clock: Clock, duration: int) -> None:
+    _hold(api, OTHER, _renewed(7200), duration)
+    lease = _lease(api, clock)
+    lease.take()
+    assert 1015 <= clock.now <= 1016
+    assert (_live(api) or {})["spec"]["holderIdentity"] == str(ME)
+    lease.leave()
+
+
+def test_run_whose_clock_is_hours_behind_is_not_taken_for_dead(api: FakeKubernetes, clock: Clock) -> None:
+    """Such as on a machine that slept; it renews its Lease nevertheless."""
+    live = _hold(api, OTHER, _renewed(7200))
+    clock.then = lambda: live["spec"].update(renewTime=_renewed(7190)) if clock.now >= 1004 else None
+    with pytest.raises(HeldError):
+        _lease(api, clock).take()
+    assert (_live(api) or {})["spec"]["holderIdentity"] == str(OTHER)
 
 
 def test_long_lease_is_not_watched_to_its_end(api: FakeKubernetes, clock: Clock) -> None:

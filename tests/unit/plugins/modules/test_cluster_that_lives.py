@@ -57,6 +57,38 @@ def test_nodes_that_live_get_another_form_without_being_restarted(api: FakeKuber
     assert _run(api, phases)["changed"]
 
 
+@pytest.mark.parametrize("label", [None, "an-app"])
+def test_nodes_whose_set_lost_its_label_are_not_restarted_by_a_change(api: FakeKubernetes, label: str | None) -> None:
+    _run(api, _change(api))
+    live = api.get("StatefulSet", "demo-galera") or {}
+    live["metadata"]["labels"] = {"app.kubernetes.io/instance": label} if label else {}
+    api.add({"kind": "PersistentVolumeClaim", "metadata": {"name": "data-demo-galera-0", "namespace": "db"}})
+    phases = _change(api)
+    phases["nodes"][0]["spec"]["template"]["metadata"]["annotations"]["a"] = "c"
+    assert _run(api, phases)["changed"]
+    live = api.get("StatefulSet", "demo-galera") or {}
+    assert live["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    assert live["metadata"]["labels"] == LABELS
+
+
+def test_run_whose_lease_is_lost_between_two_phases_writes_no_more(
+    api: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that slept in the middle: another run has begun since."""
+    lost = itertools.count()
+    monkeypatch.setattr(_site_lease.SiteLease, "check", lambda lease: _stop_at(next(lost)))
+    with pytest.raises(GaleraError, match="was lost"):
+        _run(api)
+    assert not [path for _, path in api.writes() if path == f"{SETS}/demo-galera"]
+    assert api.get("StatefulSet", "demo-galera-seed") is not None
+
+
+def _stop_at(asked: int) -> None:
+    # before the changes, before the Secret, then before the phases: volumes, seed, nodes
+    if asked == 4:
+        raise GaleraError("The Lease was lost.")
+
+
 def _moved_partition(api: FakeKubernetes) -> dict[str, Any]:
     """The live StatefulSet after `kubectl patch` of spec.updateStrategy.rollingUpdate."""
     _run(api, _change(api))

@@ -203,6 +203,10 @@ def test_consent_that_the_agents_ignore_is_taken_back(down: FakeKubernetes, monk
     [
         ({"demo-galera-0": serves(), "demo-galera-1": serves()}, "in service: there is nothing to recover"),
         ({"demo-galera-0": waits(8, None), "demo-galera-1": waits(9, None)}, "There is nothing to consent to"),
+        (
+            {"demo-galera-0": waits(8, None), "demo-galera-1": {**waits(9, None), "phase": "starting"}},
+            "demo-galera-1 is about to show what its volume holds: wait. A recovery that never ends can be given up",
+        ),
         ({"demo-galera-1": waits(9, {**OFFER, "seqno": 8})}, "do not see the same yet"),
         ({"demo-galera-1": waits(9, None)}, "do not see the same yet"),
     ],

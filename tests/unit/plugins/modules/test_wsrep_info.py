@@ -71,6 +71,16 @@ def test_healthy_cluster(api: FakeKubernetes) -> None:
     assert result["requests"] == len(api.requests) == 7
 
 
+def test_set_without_its_label_is_seen(api: FakeKubernetes) -> None:
+    _fill(api)
+    live = api.get("StatefulSet", "lead-galera", "lead") or {}
+    live["metadata"]["labels"] = {}
+    result = _run(api)
+    assert (result["cluster"]["verdict"], result["cluster"]["wanted"]) == ("healthy", 3)
+    api.denied = {("get", "statefulsets")}
+    assert _run(api)["cluster"]["wanted"] == 0
+
+
 @pytest.mark.parametrize("wait_for", ["healthy", "serving"])
 def test_wait_for_what_is_there_costs_no_more(api: FakeKubernetes, wait_for: str) -> None:
     _fill(api)
@@ -176,6 +186,7 @@ def test_diagnosis_of_a_node_that_is_away(api: FakeKubernetes) -> None:
 
 def test_diagnosis_goes_without_what_may_not_be_read(api: FakeKubernetes) -> None:
     _fill(api)
+    api.add({"kind": "ConfigMap", "metadata": {"name": "lead-galera-state", "namespace": "lead"}})
     api.denied |= {("list", "events"), ("get", "leases")}
     cluster = _run(api, size=3, diagnose=True)["cluster"]
     assert (cluster["verdict"], cluster["next_step"], cluster["site_lease"]) == (
