@@ -14,6 +14,7 @@ from fault.gaps import statistics_of
 class Row:
     """One injected fault and what was seen of it; times are in seconds.
 
+    acknowledged: writes from the beginning of the fault until the check.
     gap: longest time without an acknowledged write, of all writers; gap_writer: of those on the writer port.
     second: longest gap on the writer port that began after that one. healed: from the end of the fault until the
     cluster was whole and took writes. election: None where nobody bootstrapped.

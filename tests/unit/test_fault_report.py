@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from fault.report import Control, Report, Row, markdown, summary
-from fault.table import table
+from fault.table import read, table
 
 
 def row(step: int, **more: object) -> Row:
@@ -71,3 +72,8 @@ def test_the_table_of_several_runs_counts_each_row_once() -> None:
         "| `kill` | 2 | 2,000 | 0 | 1.80 / 2.40 | 4.0 / 4.0 | 0 | 2 | 1 of 1 |",
         "| all | 3 | 2,100 | 1 | | | | | 1 of 1 |",
     ]
+
+
+def test_a_row_of_an_older_report_tells_of_the_writes_alone() -> None:
+    assert read({**asdict(row(1)), "acknowledged": 169, "measured": {"ok": 78}}).acknowledged == 78
+    assert read({**asdict(row(1)), "acknowledged": 0, "measured": {"synced": 3.0}}).acknowledged == 0
