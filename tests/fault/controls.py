@@ -85,10 +85,10 @@ class Stale(Blunt):
         """
         fresh(world, tables, Mix())
         *ahead, stale = world.cluster.nodes
-        world.signal([stale], "agent", "STOP", "mariadbd", "TERM")
+        world.strike([stale], "agent", "STOP", "mariadbd", "TERM")
         try:
             world.load.await_writes(200, 120)
-            world.signal(ahead, "agent", "STOP", "mariadbd", "TERM")
+            world.strike(ahead, "agent", "STOP", "mariadbd", "TERM")
             for pod in world.cluster.nodes:
                 until(lambda pod=pod: _running(world, pod), f"the end of mariadbd in {pod}", 120)
             for pod in ahead:

@@ -13,7 +13,7 @@ from fault.kube import KubeError, WaitError, utc
 from fault.oracle import bootstraps, judge
 from fault.plan import Step
 from fault.report import Row
-from fault.world import Fault, Injected, World
+from fault.world import Fault, Injected, NotInjectedError, World
 
 WRITER_PORT = 3307
 CHECK_TRIES = 5
@@ -52,6 +52,8 @@ class Runner:
         injected = Injected([])
         try:
             injected = fault.inject(self._world, step.params)
+        except NotInjectedError as reason:
+            row.missed = str(reason)
         except (WaitError, TimeoutError) as problem:
             row.problems.append(f"while the fault lasted: {problem}")
         finally:

@@ -10,7 +10,7 @@ import pytest
 from fault.journal import Entry, Worker
 from fault.plan import Params, Step
 from fault.runner import Runner
-from fault.world import Fault, Injected
+from fault.world import Fault, Injected, NotInjectedError
 
 NODES = ["n-galera-0", "n-galera-1", "n-galera-2"]
 WRITER, READER = Worker("append-0", "append", 3307, 0), Worker("read-12", "read", 3308, 12)
@@ -21,7 +21,7 @@ class Nothing(Fault):
 
     name = "nothing"
 
-    def __init__(self, injected: Injected) -> None:
+    def __init__(self, injected: Injected | NotInjectedError) -> None:
         self.injected, self.healed = injected, 0
 
     def variants(self, size: int) -> list[Params]:
@@ -30,6 +30,8 @@ class Nothing(Fault):
 
     def inject(self, world: Any, params: Params) -> Injected:
         """Return, or raise."""
+        if isinstance(self.injected, NotInjectedError):
+            raise self.injected
         return self.injected
 
     def heal(self, world: Any, params: Params) -> None:
@@ -72,3 +74,10 @@ def tables() -> SimpleNamespace:
 def test_a_row_counts_acknowledged_writes_and_no_reads(world: Any, tables: Any) -> None:
     row = Runner(world, tables).step(Step(1, "nothing", {}), Nothing(Injected(["n-galera-0"])))
     assert (row.acknowledged, row.targets, row.problems) == (4, ["n-galera-0"], [])
+
+
+def test_a_fault_that_did_not_come_about_is_healed_and_told(world: Any, tables: Any) -> None:
+    fault = Nothing(NotInjectedError("no mariadbd ran in n-galera-0"))
+    row = Runner(world, tables).step(Step(1, "nothing", {}), fault)
+    assert (row.missed, row.problems, fault.healed) == ("no mariadbd ran in n-galera-0", [], 1)
+    assert row.healed is not None

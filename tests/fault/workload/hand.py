@@ -6,6 +6,8 @@ usage: hand.py COMMAND ARGUMENTS   (JSON or plain text on standard output, exit 
     signal POD_UID NAME SIGNAL [NAME SIGNAL ...]   signal processes of a pod by name (mariadbd, agent)
     pids POD_UID NAME                              their numbers
     chain POD_UID RULES_JSON                       rules of iptables in the pod's network; [] removes all
+    taken POD_UID                                  packets that met these rules
+    held POD_UID                                   packets that went through the queue 7; 0 where nobody serves it
     shape POD_UID ARGUMENTS                        tc qdisc on the pod's eth0; "none" removes it
     delay POD_UID MILLISECONDS SECONDS             hold back what the pod's rules send to the queue 7; ends by itself
     recover PATH CONFIG                            position of the data directory by mariadbd --wsrep-recover on a copy
@@ -15,7 +17,8 @@ usage: hand.py COMMAND ARGUMENTS   (JSON or plain text on standard output, exit 
     at EPOCH COMMAND ARGUMENTS ...                 the same at a time of the clock, on several machines at once
     host ARGUMENTS ...                             run a program of the machine, in its mount namespace
     host_later SECONDS ARGUMENTS ...               the same after a while, detached
-    until_size PATH BYTES SECONDS COMMAND ...      wait until a path has grown to so many bytes, then do one of these
+    until_size PATH BYTES SECONDS COMMAND ...      wait until a data directory has so many bytes, then do one of these
+    joining PATH                                   yes or no: whether a state transfer into a data directory goes on
     squeeze POD_UID PATH SIZE                      a full tmpfs over a directory of the mariadb container
     release POD_UID PATH                           take it away
 """
@@ -114,6 +117,21 @@ def chain(uid: str, rules: str) -> str:
     return ""
 
 
+def taken(uid: str) -> int:
+    """Packets that met the rules of the pod's own chain."""
+    listed = in_net(some_pid(uid), "iptables", "-w", "-n", "-v", "-x", "-L", CHAIN, check=False)
+    counts = [line.split()[0] for line in listed.splitlines()[2:] if line.strip()]
+    return sum(map(int, counts))
+
+
+def held(uid: str) -> int:
+    """Packets that the queue of delay.py has had, 0 where no program serves it."""
+    listed = Path(f"/proc/{some_pid(uid)}/net/netfilter/nfnetlink_queue")
+    # number, program, packets in it, mode, range, dropped, dropped, number of the last packet
+    rows = [line.split() for line in listed.read_text().splitlines()] if listed.exists() else []
+    return next((int(row[7]) for row in rows if row[0] == QUEUE), 0)
+
+
 def shape(uid: str, arguments: str) -> str:
     """Set or remove the queueing discipline of a pod's interface."""
     pid = some_pid(uid)
@@ -186,15 +204,23 @@ def wipe(path: str) -> str:
     return ""
 
 
+def joining(path: str) -> bool:
+    """Whether the mark is there that the server's script lays for as long as a state transfer lasts."""
+    return Path(f"/proc/1/root{path}/sst_in_progress").exists()
+
+
 def until_size(path: str, wanted: str, seconds: str, *command: str) -> str:
-    """Wait until a path is as large as wanted, then do something; says how large it was."""
+    """Wait until a data directory is as large as wanted, then do something.
+
+    Says how large it was, whether the state transfer still went on, and what was done.
+    """
     end = time.monotonic() + float(seconds)
     while (seen := size(path)) < int(wanted):
         if time.monotonic() > end:
             raise HandError(f"{path} had {seen} of {wanted} bytes after {seconds} s")
         time.sleep(0.02)
-    act(*command)
-    return json.dumps({"bytes": seen})
+    under_way = joining(path)
+    return json.dumps({"bytes": seen, "under_way": under_way, "done": act(*command)})
 
 
 def squeeze(uid: str, path: str, limit: str) -> str:
@@ -247,6 +273,9 @@ def act(command: str, *arguments: str) -> str:
         "signal": send,
         "pids": lambda uid, name: json.dumps(pids(uid, name)),
         "chain": chain,
+        "taken": taken,
+        "held": held,
+        "joining": lambda path: "yes" if joining(path) else "no",
         "shape": shape,
         "delay": delay,
         "recover": recover,
