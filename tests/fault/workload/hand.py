@@ -38,6 +38,8 @@ from pathlib import Path
 CHAIN = "GALERA-FAULT"
 BALLAST = "fault-ballast"
 QUEUE = "7"
+# The files of the machine, as this pod sees them
+MACHINE = "/proc/1/root"
 
 
 class HandError(Exception):
@@ -149,8 +151,11 @@ def delay(uid: str, milliseconds: str, seconds: str) -> str:
 
 
 def recover(path: str, config: str) -> str:
-    """Copy a data directory and have the server say its position; the original is only read."""
-    source = Path("/proc/1/root" + path)
+    """Copy a data directory and have the server say its position; the original is only read.
+
+    With the binary log, where there is one: without it recovery rolls back what was acknowledged.
+    """
+    source = Path(MACHINE + path)
     names = {entry.name for entry in source.iterdir()} if source.is_dir() else set()
     partial = bool(names & {"sst_in_progress", ".sst"}) or "ibdata1" not in names
     if partial:
@@ -161,7 +166,7 @@ def recover(path: str, config: str) -> str:
     shutil.copytree(source, work, ignore=skip)
     run("chown", "-R", "mysql:mysql", str(work))
     command = ["mariadbd", f"--defaults-file={config}", f"--datadir={work}", "--user=mysql", "--wsrep-recover"]
-    command += ["--wsrep_cluster_address=gcomm://", "--skip-networking", "--skip-log-bin", "--skip-log-error"]
+    command += ["--wsrep_cluster_address=gcomm://", "--skip-networking", "--skip-log-error"]
     command += ["--socket=/tmp/look.sock", "--pid-file=/tmp/look.pid", *provider()]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     shutil.rmtree(work, ignore_errors=True)
@@ -183,7 +188,7 @@ def provider() -> list[str]:
 def size(path: str) -> int:
     """Bytes of the files below a path of the machine that a state transfer brings: without Galera's own cache."""
     total = 0
-    for folder, _, files in os.walk("/proc/1/root" + path):
+    for folder, _, files in os.walk(MACHINE + path):
         for name in files:
             if name == "galera.cache":
                 continue
@@ -196,7 +201,7 @@ def size(path: str) -> int:
 
 def wipe(path: str) -> str:
     """Delete all below a path of the machine."""
-    for entry in Path("/proc/1/root" + path).iterdir():
+    for entry in Path(MACHINE + path).iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
@@ -206,7 +211,7 @@ def wipe(path: str) -> str:
 
 def joining(path: str) -> bool:
     """Whether the mark is there that the server's script lays for as long as a state transfer lasts."""
-    return Path(f"/proc/1/root{path}/sst_in_progress").exists()
+    return Path(f"{MACHINE}{path}/sst_in_progress").exists()
 
 
 def until_size(path: str, wanted: str, seconds: str, *command: str) -> str:
