@@ -122,8 +122,8 @@ def chain(uid: str, rules: str) -> str:
 def taken(uid: str) -> int:
     """Packets that met the rules of the pod's own chain."""
     listed = in_net(some_pid(uid), "iptables", "-w", "-n", "-v", "-x", "-L", CHAIN, check=False)
-    counts = [line.split()[0] for line in listed.splitlines()[2:] if line.strip()]
-    return sum(map(int, counts))
+    # Two lines of heads, then the rules
+    return sum(int(words[0]) for line in listed.splitlines() if (words := line.split()) and words[0].isdigit())
 
 
 def held(uid: str) -> int:
