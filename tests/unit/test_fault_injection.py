@@ -181,6 +181,15 @@ def test_machines_that_must_not_be_stopped(world: World, monkeypatch: pytest.Mon
     assert commands == [["docker", "kill", "m2"], ["docker", "start", "m2"]]
 
 
+@pytest.mark.parametrize("name", ["drain", "delete_all_and_look"])
+def test_a_machine_that_somebody_has_cordoned_stays_so(world: World, name: str) -> None:
+    nodes = [{"metadata": {"name": f"m{n}"}, "spec": {"unschedulable": True} if n in (1, 9) else {}} for n in range(10)]
+    world.cluster.kubectl.get = lambda *_: {"items": nodes}
+    assert FAULTS[name].impossible(world) == "m1 is cordoned already, and would be uncordoned at the end"
+    world.own = True
+    assert FAULTS[name].impossible(world) is None
+
+
 def test_volumes_that_cannot_be_seen_give_the_oracle_nothing(world: World) -> None:
     assert set(world.look() or ()) == set(NODES)
     world.cluster.volume = lambda pod: None if pod == NODES[2] else "/v"
