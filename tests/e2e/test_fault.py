@@ -47,6 +47,7 @@ def test_nothing_acknowledged_is_lost(report: dict[str, list[dict[str, object]]]
     rows = report["rows"]
     assert [row["fault"] for row in rows] == [fault for fault, _ in STEPS]
     assert [row["problems"] for row in rows] == [[]] * len(STEPS)
+    assert [row["missed"] for row in rows] == [""] * len(STEPS)
     assert all(int(str(row["acknowledged"])) > 0 for row in rows)
 
 

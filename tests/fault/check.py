@@ -90,6 +90,7 @@ class Tables:
         problems += self._changed(_counts(tables, earlier))
         if pod is None:
             problems += self._divergence()
+        self._note_late(_counts(tables, earlier))
         self._base, self._seen = base, _counts(tables, now)
         self._note_absent(journals, rows)
         return findings, findings.problems() + problems
@@ -125,6 +126,12 @@ class Tables:
                     f"rows of {table} that were there have changed: {before[0]} rows before, {now[table][0]} now"
                 )
         return problems
+
+    def _note_late(self, now: Mapping[str, tuple[int, int]]) -> None:
+        """What has come late is awaited no longer."""
+        for table, before in self._seen.items():
+            late = max(now[table][0] - before[0], 0)
+            self._open[table] = max(self._open.get(table, 0) - late, 0)
 
     def _note_absent(
         self, journals: Mapping[Worker, Sequence[Entry]], present: Mapping[int, Mapping[int, int]]

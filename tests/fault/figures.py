@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from fault import floor, slow
 from fault.check import Tables
 from fault.cluster import connection, read_inventory
-from fault.faults.network import Latency, clear_rules, set_rules
+from fault.faults.network import Latency, clear_rules, see_held_back, set_rules
 from fault.faults.registry import FAULTS
 from fault.gaps import stall, statistics_of
 from fault.journal import acknowledgements, outcomes
@@ -96,7 +96,7 @@ def statistics(rows: Sequence[Row]) -> dict[str, Any]:
     return found | {
         "IST": sum(row.ist for row in rows),
         "SST": sum(row.sst for row in rows),
-        "problems": [problem for row in rows for problem in row.problems],
+        "problems": [problem for row in rows for problem in (*row.problems, *filter(None, [row.missed]))],
     }
 
 
@@ -222,6 +222,7 @@ def bench_evictions(bench: Bench) -> None:
     set_rules(world, Latency().rules(world, latency))
     try:
         bench.note("200 ms of delay each way", asdict(watch(world, bench.given.seconds)))
+        see_held_back(world, world.cluster.nodes)
     finally:
         clear_rules(world)
     world.await_whole()

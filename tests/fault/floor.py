@@ -47,7 +47,7 @@ def measure(world: World) -> Floor:
         raise KubeError(f"the floor needs a machine for each node, there are {sorted(set(machines.values()))}")
     world.load.pause()
     try:
-        world.signal(machines, "agent", "STOP", "mariadbd", "KILL")
+        world.strike(machines, "agent", "STOP", "mariadbd", "KILL")
         for name in machines:
             until(partial(_running, world, name), f"the end of mariadbd in {name}", 60)
         _each(world, machines, "copy", {name: [_path(world, name)] for name in machines})

@@ -14,7 +14,9 @@ from fault.gaps import statistics_of
 class Row:
     """One injected fault and what was seen of it; times are in seconds.
 
+    acknowledged: writes from the beginning of the fault until the check.
     gap: longest time without an acknowledged write, of all writers; gap_writer: of those on the writer port.
+    missed: why the fault did not come about, empty where it did; such a row does not count as injected.
     second: longest gap on the writer port that began after that one. healed: from the end of the fault until the
     cluster was whole and took writes. election: None where nobody bootstrapped.
     """
@@ -33,6 +35,7 @@ class Row:
     election: dict[str, Any] | None = None
     measured: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    missed: str = ""
 
 
 @dataclass
@@ -61,9 +64,14 @@ class Report:
     stopped: str = ""
 
     def failures(self) -> list[str]:
-        """Why the run fails: any loss, divergence or missing convergence, a blunt control, an early end."""
+        """Why the run fails: loss, divergence, no convergence, a fault never injected, a blunt control, an end."""
         found = [f"step {row.step}, {row.title}: {problem}" for row in self.rows for problem in row.problems]
         found += [f"the control {one.name} lost nothing that the harness saw" for one in self.controls if not one.sharp]
+        hit = {row.fault for row in self.rows if not row.missed}
+        missed = {row.fault: row.missed for row in self.rows if row.fault not in hit}
+        found += [f"{fault} was never injected: {reason}" for fault, reason in missed.items()]
+        if self.not_run and not self.rows and not self.stopped:
+            found.append("no fault was injected")
         return found + ([f"the run ended early: {self.stopped}"] if self.stopped else [])
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,7 +88,8 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """One line for each fault, in the order of their first appearance."""
     lines = []
     for name in dict.fromkeys(row.fault for row in rows):
-        same = [row for row in rows if row.fault == name]
+        every = [row for row in rows if row.fault == name]
+        same = [row for row in every if not row.missed]
         gap = statistics_of([row.gap_writer for row in same if row.gap_writer is not None])
         second = statistics_of([row.second for row in same if row.second is not None])
         healed = statistics_of([row.healed for row in same if row.healed is not None])
@@ -90,8 +99,9 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
             {
                 "fault": name,
                 "injected": len(same),
+                "missed": len(every) - len(same),
                 "acknowledged": sum(row.acknowledged for row in same),
-                "problems": sum(len(row.problems) for row in same),
+                "problems": sum(len(row.problems) for row in every),
                 "gap": gap and gap.as_dict(),
                 "second": second and second.as_dict(),
                 "healed": healed and healed.as_dict(),
@@ -142,8 +152,9 @@ def _summary_table(rows: Sequence[Row]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     total = sum(len(row.problems) for row in rows)
-    written = sum(row.acknowledged for row in rows)
-    lines.append(f"| **all** | **{len(rows)}** | **{written}** | **{total}** | | | | | | |")
+    injected = [row for row in rows if not row.missed]
+    written = sum(row.acknowledged for row in injected)
+    lines.append(f"| **all** | **{len(injected)}** | **{written}** | **{total}** | | | | | | |")
     return "## Summary\n\n" + head + "\n".join(lines) + "\n"
 
 
@@ -169,7 +180,7 @@ def _steps_table(rows: Sequence[Row]) -> str:
             ", ".join(row.targets),
             *(_seconds(value) for value in (row.gap, row.gap_writer, row.second, row.healed)),
             _election(row.election),
-            "; ".join(row.problems) or "none",
+            "; ".join([*([f"not injected: {row.missed}"] if row.missed else []), *row.problems]) or "none",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "## Steps\n\n" + head + "\n".join(lines) + "\n"

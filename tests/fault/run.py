@@ -30,7 +30,7 @@ from fault.kube import Kubectl, KubeError, WaitError
 from fault.load import Mix
 from fault.runner import Runner
 from fault.session import PlayError, own_cluster, own_inventory, play, session
-from fault.world import World
+from fault.world import NotInjectedError, World
 
 BEGIN = time.monotonic()
 
@@ -142,7 +142,8 @@ def inject(
         save(given, out)
         gap = "–" if row.gap_writer is None else f"{row.gap_writer:.2f} s"
         healed = "never" if row.healed is None else f"after {row.healed:.1f} s"
-        what = "; ".join(row.problems) or "nothing lost"
+        found = [*([f"NOT INJECTED: {row.missed}"] if row.missed else []), *row.problems]
+        what = "; ".join(found) or "nothing lost"
         say(f"    {', '.join(row.targets)}: writes stood still {gap}, whole {healed}; {what}")
         if row.healed is None:
             raise WaitError(row.problems[-1])
@@ -178,7 +179,7 @@ def work(
                 say(f"control {name}")
                 out.controls.append(CONTROLS[name].run(world, tables))
                 say(f"    {'; '.join(out.controls[-1].found) or 'NOTHING FOUND'}")
-        except (KubeError, WaitError, PlayError) as problem:
+        except (KubeError, WaitError, PlayError, NotInjectedError) as problem:
             out.stopped = str(problem)
             say(f"ends early: {problem}")
         except KeyboardInterrupt:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from fault.check import Tables
 from fault.gaps import stall
-from fault.journal import Entry, Findings, Worker, acknowledgements, outcomes
+from fault.journal import Entry, Worker, acknowledgements, outcomes
 from fault.kube import KubeError, WaitError, utc
 from fault.oracle import bootstraps, judge
 from fault.plan import Step
 from fault.report import Row
-from fault.world import Fault, Injected, World
+from fault.world import Fault, Injected, NotInjectedError, World
 
 WRITER_PORT = 3307
 CHECK_TRIES = 5
@@ -52,6 +52,8 @@ class Runner:
         injected = Injected([])
         try:
             injected = fault.inject(self._world, step.params)
+        except NotInjectedError as reason:
+            row.missed = str(reason)
         except (WaitError, TimeoutError) as problem:
             row.problems.append(f"while the fault lasted: {problem}")
         finally:
@@ -73,31 +75,34 @@ class Runner:
         world.load.pause()
         try:
             self.journals = world.load.read()
-            findings, problems = self._compare()
+            problems = self._compare()
             if not problems:
                 self._tables.trim()
         finally:
             world.load.resume()
-        row.acknowledged = findings.acknowledged
         row.problems += problems
         whole, writer = (stall(acknowledgements(self.journals, port), begin, end) for port in (None, WRITER_PORT))
         row.gap = whole.first and whole.first.seconds
         row.gap_writer = writer.first and writer.first.seconds
         row.second = writer.second and writer.second.seconds
         row.measured |= outcomes(self.journals, begin)
+        row.acknowledged = row.measured["ok"]
         received = world.cluster.transfers(since)
         row.sst, row.ist = received["sst"], received["ist"]
         self._judge_election(row, injected, since)
 
-    def _compare(self) -> tuple[Findings, list[str]]:
-        """Check the tables; where a node goes away just then, wait and check again. Raises WaitError, KubeError."""
+    def _compare(self) -> list[str]:
+        """What is wrong in the tables; where a node goes away just then, wait and check again.
+
+        Raises WaitError, KubeError.
+        """
         for _ in range(CHECK_TRIES - 1):
             try:
-                return self._tables.check(self.journals)
+                return self._tables.check(self.journals)[1]
             except KubeError as problem:
                 self._world.say(f"    the check is done again: {str(problem)[-160:].strip()}")
                 self._world.await_whole("the cluster to be whole for the check")
-        return self._tables.check(self.journals)
+        return self._tables.check(self.journals)[1]
 
     def _judge_election(self, row: Row, injected: Injected, since: str) -> None:
         """Who bootstrapped, by the agents' logs, and who had to, by the volumes."""

@@ -25,7 +25,7 @@ _SIZE = "SELECT SUM(file_size) FROM information_schema.innodb_sys_tablespaces WH
 
 @dataclass(frozen=True)
 class Transfer:
-    """seconds: until the joiner was Synced. starts: of its server. completed: transfers that a donor sent to their end.
+    """seconds: until the joiner was Synced. starts: of its server. completed: full transfers that came to their end.
 
     views: of the group while it lasted; one change is the joiner's entry.
     """

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 from fault.cluster import DATA, Cluster
 from fault.hands import Hands
-from fault.kube import until
+from fault.kube import WaitError, until
 from fault.load import Load
 from fault.oracle import Volume, recovered
 from fault.plan import Params
@@ -22,6 +23,10 @@ from fault.plan import Params
 STEADY_SECONDS = 3.0
 # For an order to reach all machines
 LEAD_SECONDS = 3.0
+
+
+class NotInjectedError(Exception):
+    """A fault that did not come about; the text says what was seen instead. It proves nothing, and does not count."""
 
 
 @dataclass
@@ -66,30 +71,52 @@ class World:
         return sorted({pod["spec"]["nodeName"] for pod in found} & set(self.hands.machines))
 
     def kill(self, pods: Sequence[str], number: str = "KILL") -> None:
-        """Signal mariadbd in several pods at the same moment, by their machines' clocks; returns after that moment."""
+        """Signal mariadbd in several pods at the same moment, by their machines' clocks; returns after that moment.
+
+        Raises NotInjectedError where one of them has none.
+        """
         if len(pods) == 1:
-            return self.signal(pods, "mariadbd", number)
-        found = self.cluster.pods()
-        moment = time.time() + LEAD_SECONDS
-        orders = [(found[pod].node, "at", str(moment), "signal", found[pod].uid, "mariadbd", number) for pod in pods]
-        together([partial(self.hands.on, *order) for order in orders])
-        time.sleep(max(0.0, moment + 0.2 - time.time()))
-        return None
+            self.strike(pods, "mariadbd", number)
+            return
+        found, moment = self.cluster.pods(), str(time.time() + LEAD_SECONDS)
+        orders = [(found[pod].node, "wait_until", moment, "signal", found[pod].uid, "mariadbd", number) for pod in pods]
+        answers = together([partial(self.hands.on, *order) for order in orders])
+        _all_hit(dict(zip(pods, answers, strict=True)))
 
-    def signal(self, pods: Iterable[str], *pairs: str) -> None:
-        """Signal processes in several pods at once, `mariadbd KILL`."""
-        together([partial(self.hands.at, pod, "signal", *pairs) for pod in pods])
+    def strike(self, pods: Iterable[str], *pairs: str) -> None:
+        """Signal processes that have to be there. Raises NotInjectedError where a pod has none of them."""
+        _all_hit(self.signal(pods, *pairs))
 
-    def look(self) -> dict[str, Volume]:
-        """Look into the volumes of all nodes while no server runs; a node whose volume cannot be seen is missing."""
+    def signal(self, pods: Iterable[str], *pairs: str) -> dict[str, str]:
+        """Signal processes in several pods at once, `mariadbd KILL`; returns how many there were as JSON, by pod."""
+        names = list(pods)
+        answers = together([partial(self.hands.at, pod, "signal", *pairs) for pod in names])
+        return dict(zip(names, answers, strict=True))
+
+    def servers(self, pods: Iterable[str]) -> dict[str, set[int]]:
+        """Numbers of the processes of mariadbd on their machines, by pod."""
+        return {pod: set(json.loads(self.hands.at(pod, "pids", "mariadbd"))) for pod in pods}
+
+    def see_killed(self, before: Mapping[str, set[int]]) -> None:
+        """See that the servers of before have ended. Raises NotInjectedError."""
+
+        def spared() -> str | None:
+            found = [pod for pod, pids in self.servers(before).items() if pids & before[pod]]
+            return f"mariadbd of {', '.join(found)} runs as before" if found else None
+
+        see(spared, "the end of the servers that had to be killed")
+
+    def look(self) -> dict[str, Volume] | None:
+        """Look into the volumes of all nodes while no server runs; None where one cannot be seen."""
         pods = self.cluster.pods()
         found: dict[str, Volume] = {}
         for name in self.cluster.nodes:
             path = self.cluster.volume(name)
-            if path is not None:
-                machine = pods[name].node if name in pods and pods[name].node else self.homes[name]
-                seen = self.hands.recovered(machine, f"{path}{DATA.removeprefix('/var/lib/mysql')}")
-                found[name] = recovered(seen["log"], seen["partial"])
+            if path is None:
+                return None
+            machine = pods[name].node if name in pods and pods[name].node else self.homes[name]
+            seen = self.hands.recovered(machine, f"{path}{DATA.removeprefix('/var/lib/mysql')}")
+            found[name] = recovered(seen["log"], seen["partial"])
         return found
 
     def await_whole(self, what: str = "the cluster to be whole", steady: float = STEADY_SECONDS) -> float:
@@ -133,6 +160,22 @@ class Fault(ABC):
 
     def heal(self, world: World, params: Params) -> None:  # noqa: B027  (most faults end by themselves)
         """Undo what does not end by itself; also called when the injection failed half way."""
+
+
+def see(look: Callable[[], str | None], what: str) -> None:
+    """Wait a minute until `look` returns None: the trace that a fault has left. Raises NotInjectedError."""
+    try:
+        until(look, what, 60)
+    except WaitError as problem:
+        raise NotInjectedError(str(problem)) from None
+
+
+def _all_hit(answers: Mapping[str, str]) -> None:
+    """Raise NotInjectedError where a signal found none of its processes."""
+    counts = {pod: json.loads(answer) for pod, answer in answers.items()}
+    missed = [f"no {name} ran in {pod}" for pod, hit in counts.items() for name, count in hit.items() if not count]
+    if missed:
+        raise NotInjectedError("; ".join(missed))
 
 
 def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -67,6 +67,11 @@ def test_a_session_never_reads_backwards_but_the_next_one_may() -> None:
     assert check_reads(reader, values).backwards == ["read-12/3 (7, then 6 on n-galera-0)"]
 
 
+def test_answers_to_readers_are_no_acknowledged_writes() -> None:
+    found = check_reads(Worker("read-12", "read", 3308, 12), [entry(1, value=5), entry(2, "fail")])
+    assert (found.acknowledged, found.unknown, found.failed) == (0, 0, 0)
+
+
 def test_only_readers_that_wait_must_see_what_was_acknowledged() -> None:
     stale = [entry(1, value=5, floor=6)]
     assert check_reads(Worker("read-12", "read", 3308, 12), stale).problems() == []

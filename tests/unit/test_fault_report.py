@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 
+import pytest
 from fault.report import Control, Report, Row, markdown, summary
-from fault.table import table
+from fault.table import main, read, table
 
 
 def row(step: int, **more: object) -> Row:
@@ -34,6 +37,22 @@ def test_a_control_that_lost_nothing_fails_a_run() -> None:
 
 def test_an_early_end_fails_a_run() -> None:
     assert Report({}, [], stopped="interrupted").failures() == ["the run ended early: interrupted"]
+
+
+def test_what_did_not_come_about_is_not_counted_and_fails_a_run_where_it_never_did() -> None:
+    report = Report({}, [row(1), row(2, missed="it was over")])
+    assert report.failures() == []
+    (line,) = summary(report.rows)
+    assert (line["injected"], line["missed"], line["acknowledged"], line["ist"]) == (1, 1, 100, 1)
+    assert "| **all** | **1** | **100** |" in markdown(report)
+    assert "| none |" in markdown(report)
+    assert "| not injected: it was over |" in markdown(report)
+    alone = Report({}, [row(1, fault="freeze"), row(2, missed="it was over")])
+    assert alone.failures() == ["kill was never injected: it was over"]
+
+
+def test_a_run_that_injected_nothing_fails() -> None:
+    assert Report({}, not_run={"clock_step": "one kernel"}).failures() == ["no fault was injected"]
 
 
 def test_the_summary_counts_elections_that_the_oracle_saw() -> None:
@@ -71,3 +90,17 @@ def test_the_table_of_several_runs_counts_each_row_once() -> None:
         "| `kill` | 2 | 2,000 | 0 | 1.80 / 2.40 | 4.0 / 4.0 | 0 | 2 | 1 of 1 |",
         "| all | 3 | 2,100 | 1 | | | | | 1 of 1 |",
     ]
+
+
+def test_a_row_of_an_older_report_tells_of_the_writes_alone() -> None:
+    assert read({**asdict(row(1)), "acknowledged": 169, "measured": {"ok": 78}}).acknowledged == 78
+    assert read({**asdict(row(1)), "acknowledged": 0, "measured": {"synced": 3.0}}).acknowledged == 0
+
+
+def test_the_table_tells_why_a_run_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report({}, [row(1), row(2, missed="it was over")], [Control("stale", "about", [])], stopped="interrupted")
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(report.as_dict()))
+    assert main([str(path)]) == 1
+    told = capsys.readouterr().out.splitlines()[-3:]
+    assert told == [*report.failures(), "kill nodes=writer is not counted: it was over"]

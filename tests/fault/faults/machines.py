@@ -8,7 +8,7 @@ import time
 
 from fault.kube import KubeError
 from fault.plan import Params
-from fault.world import Fault, Injected, World
+from fault.world import Fault, Injected, NotInjectedError, World, see
 
 
 class StopService(Fault):
@@ -35,12 +35,23 @@ class StopService(Fault):
         """Both the stop and the start are left to the machine: without kubelet nobody could start it from here."""
         (writer,) = world.resolve(["writer"])
         pod = world.cluster.pods()[writer]
+        before, since = world.servers([writer]) if params["kill"] else {}, self._begun(world, pod.node)
         world.hands.on(pod.node, "host_later", str(params["seconds"] + 2), "systemctl", "start", self.service)
         if params["kill"]:
             world.hands.on(pod.node, "later", "5", "signal", pod.uid, "mariadbd", "KILL")
         world.hands.on(pod.node, "host_later", "2", "systemctl", "stop", self.service)
         time.sleep(params["seconds"] + 4)
+        see(lambda: self._as_before(world, pod.node, since), f"another start of {self.service}")
+        world.see_killed(before)
         return Injected([f"{writer} on {pod.node}"])
+
+    def _begun(self, world: World, machine: str) -> str:
+        command = ["systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "--value", self.service]
+        return world.hands.on(machine, "host", *command)
+
+    def _as_before(self, world: World, machine: str, since: str) -> str | None:
+        found = self._begun(world, machine)
+        return f"it has run since {since}" if found in ("", "0", since) else None
 
 
 class KubeletStop(StopService):
@@ -87,12 +98,14 @@ class MachineStop(Fault):
         """Kill, wait, start."""
         pods = world.resolve(params["nodes"])
         machines = sorted({world.homes[pod] for pod in pods} - _needed(world))
+        if not machines:
+            raise NotInjectedError(f"the clients or the API server run on the machine of {', '.join(pods)}")
         subprocess.run(["docker", "kill", *machines], check=True, capture_output=True)
         try:
             time.sleep(params["seconds"])
         finally:
             subprocess.run(["docker", "start", *machines], check=True, capture_output=True)
-        return Injected([f"{pod} on {world.homes[pod]}" for pod in pods])
+        return Injected([f"{pod} on {world.homes[pod]}" for pod in pods if world.homes[pod] in machines])
 
 
 def _needed(world: World) -> set[str]:

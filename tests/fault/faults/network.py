@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from fault.hands import drop_both, drop_from, drop_port, hold_back, lose
 from fault.plan import Params
-from fault.world import Fault, Injected, World, together
+from fault.world import Fault, Injected, NotInjectedError, World, together
 
 Rules = dict[str, list[list[str]]]
 
@@ -27,8 +28,17 @@ class Network(Fault):
         """Set all rules at the same time, wait."""
         rules = self.rules(world, params)
         set_rules(world, rules)
-        time.sleep(params["seconds"])
+        end = time.monotonic() + params["seconds"]
+        time.sleep(params["seconds"] / 2)
+        self.see(world, rules)
+        time.sleep(max(0.0, end - time.monotonic()))
         return Injected(sorted(rules))
+
+    def see(self, world: World, rules: Rules) -> None:
+        """See that the rules took packets. Raises NotInjectedError."""
+        taken = together([partial(world.hands.at, name, "taken") for name in rules])
+        if not sum(map(int, taken)):
+            raise NotInjectedError(f"no packet met the rules of {', '.join(sorted(rules))}")
 
     def heal(self, world: World, params: Params) -> None:
         """Remove the rules of every pod."""
@@ -143,6 +153,10 @@ class Latency(Network):
             world.hands.at(name, "delay", str(params["milliseconds"]), lasting)
         return super().inject(world, params)
 
+    def see(self, world: World, rules: Rules) -> None:
+        """See that packets were held back: without its program the queue lets them pass. Raises NotInjectedError."""
+        see_held_back(world, sorted(rules))
+
 
 class DnsAway(Network):
     """No pod of the cluster gets an answer from the name server."""
@@ -161,9 +175,16 @@ class DnsAway(Network):
         """Cut, kill, wait."""
         set_rules(world, self.rules(world, params))
         pods = world.resolve(["writer"]) if params["kill"] == "writer" else []
-        world.signal(pods, "mariadbd", "KILL")
+        world.strike(pods, "mariadbd", "KILL")
         time.sleep(params["seconds"])
         return Injected(pods)
+
+
+def see_held_back(world: World, pods: Sequence[str]) -> None:
+    """See that the queue of each pod is served and has held packets. Raises NotInjectedError."""
+    held = together([partial(world.hands.at, pod, "held") for pod in pods])
+    if idle := [pod for pod, count in zip(pods, held, strict=True) if not int(count)]:
+        raise NotInjectedError(f"no packet of {', '.join(idle)} was held back")
 
 
 def set_rules(world: World, rules: Rules) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from fault.faults.processes import targets
+from fault.faults.volumes import hidden
 from fault.kube import until
 from fault.plan import Params
 from fault.world import Fault, Injected, World, together
@@ -36,8 +37,7 @@ class DeleteAllAndLook(Fault):
 
     def impossible(self, world: World) -> str | None:
         """Needs volumes that are directories of their machines."""
-        hidden = [pod for pod in world.cluster.nodes if world.cluster.volume(pod) is None]
-        return f"the volumes of {', '.join(hidden)} are no directories of their machines" if hidden else None
+        return hidden(world) or _cordoned(world)
 
     def inject(self, world: World, params: Params) -> Injected:
         """Cordon, delete, wait until nothing runs, look."""
@@ -100,6 +100,10 @@ class Drain(Fault):
         """One after the other; two at once."""
         return [{"at_once": 1}, *([{"at_once": 2}] if size >= 3 else [])]
 
+    def impossible(self, world: World) -> str | None:
+        """Needs machines that take pods."""
+        return _cordoned(world)
+
     def inject(self, world: World, params: Params) -> Injected:
         """Drain, uncordon, wait until whole, go on."""
         names, step = world.cluster.nodes, params["at_once"]
@@ -118,6 +122,16 @@ class Drain(Fault):
     def heal(self, world: World, params: Params) -> None:
         """Take pods again."""
         world.cluster.kubectl("uncordon", *sorted(set(world.homes.values())))
+
+
+def _cordoned(world: World) -> str | None:
+    """Why machines cannot be cordoned and uncordoned: somebody else has cordoned one, and wants it to stay so."""
+    if world.own:
+        return None
+    nodes = world.cluster.kubectl.get("nodes")["items"]
+    closed = {node["metadata"]["name"] for node in nodes if node["spec"].get("unschedulable")}
+    theirs = sorted(closed & {pod.node for pod in world.cluster.pods().values()})
+    return f"{', '.join(theirs)} is cordoned already, and would be uncordoned at the end" if theirs else None
 
 
 def _delete(world: World, pods: list[str]) -> None:

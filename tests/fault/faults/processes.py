@@ -89,7 +89,7 @@ class KillInOrder(Fault):
         """A frozen agent neither starts its server again nor elects, until all have been looked at."""
         pods = world.resolve(params["order"])
         for place, pod in enumerate(pods):
-            world.signal([pod], "agent", "STOP", "mariadbd", params["signal"])
+            world.strike([pod], "agent", "STOP", "mariadbd", params["signal"])
             left = len(pods) - place - 1
             # A killed member counts until it is out of the view; who is left then may be no majority.
             if left > 1 or (left == 1 and params["signal"] == "TERM"):

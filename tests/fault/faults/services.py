@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import time
 
+from fault.kube import KubeError
 from fault.plan import Params
-from fault.world import Fault, Injected, World
+from fault.world import Fault, Injected, NotInjectedError, World
 
 
 class ApiAway(Fault):
@@ -28,13 +29,24 @@ class ApiAway(Fault):
         """Nothing can be asked of Kubernetes meanwhile: all is laid out before, and happens on the machines."""
         pods = world.cluster.pods()
         killed = world.resolve(params["kill"]) if params["kill"] else []
+        before = world.servers(killed)
         (machine, *_) = world.control_plane()
         pid = world.hands.on(machine, "host", "pidof", "kube-apiserver").split()[0]
         for name in killed:
             world.hands.on(pods[name].node, "later", "15", "signal", pods[name].uid, "mariadbd", "KILL")
         world.hands.on(machine, "host_later", str(params["seconds"] + 3), "kill", "-CONT", pid)
         world.hands.on(machine, "host_later", "3", "kill", "-STOP", pid)
-        time.sleep(params["seconds"] + 5)
+        time.sleep(params["seconds"] / 2 + 3)
+        try:
+            world.cluster.kubectl.raw("/version", seconds=3)
+        except KubeError:
+            answered = False
+        else:
+            answered = True
+        time.sleep(params["seconds"] / 2 + 2)
+        if answered:
+            raise NotInjectedError("the API server answered while it had to be frozen")
+        world.see_killed(before)
         return Injected(killed)
 
 

@@ -11,7 +11,7 @@ from fault.faults.network import clear_rules, set_rules
 from fault.hands import drop_both
 from fault.kube import KubeError, until
 from fault.plan import Params
-from fault.world import Fault, Injected, World
+from fault.world import Fault, Injected, NotInjectedError, World
 
 # Far more than a temporary directory of 4 MB holds
 _BIG_SORT = """USE galera_fault; SET SESSION tmp_memory_table_size=1024, sort_buffer_size=1024; SELECT COUNT(*) FROM (
@@ -35,7 +35,7 @@ def hidden(world: World) -> str | None:
 
 def stop_and_empty(world: World, pods: list[str]) -> None:
     """Kill servers, their agents frozen, and empty their volumes; the agents stay frozen."""
-    world.signal(pods, "agent", "STOP", "mariadbd", "KILL")
+    world.strike(pods, "agent", "STOP", "mariadbd", "KILL")
     for pod in pods:
         until(
             lambda pod=pod: None if world.hands.at(pod, "pids", "mariadbd") == "[]" else "it runs",
@@ -67,7 +67,7 @@ class EmptyVolume(Fault):
         volumes = None
         if params["kill"] == "all":
             rest = [pod for pod in world.cluster.nodes if pod not in emptied]
-            world.signal(rest, "agent", "STOP", "mariadbd", "KILL")
+            world.strike(rest, "agent", "STOP", "mariadbd", "KILL")
         stop_and_empty(world, emptied)
         if params["kill"] == "all":
             for pod in world.cluster.nodes:
@@ -126,25 +126,38 @@ class InterruptTransfer(Fault):
         world.signal([joiner], "agent", "CONT")
         goal = max(whole * params["percent"] // 100, 1 << 20)
         done = ["signal", pods[joiner].uid, "mariadbd", "KILL"] if params["who"] == "joiner" else ["size", "/proc/self"]
-        seen = world.hands.on(pods[joiner].node, "until_size", path, str(goal), "120", *done, seconds=180)
+        said = world.hands.on(pods[joiner].node, "until_size", path, str(goal), "120", *done, seconds=180)
+        seen = json.loads(said)
+        if not seen["under_way"]:
+            raise NotInjectedError(f"the transfer had ended at {seen['bytes']} of {whole} bytes")
+        if params["who"] == "joiner" and not json.loads(seen["done"])["mariadbd"]:
+            raise NotInjectedError(f"no mariadbd ran in {joiner} while it joined")
         cut = self._cut(world, params["who"], joiner, donors)
-        return Injected([joiner, *cut], measured={"bytes": json.loads(seen)["bytes"], "of": whole})
+        return Injected([joiner, *cut], measured={"bytes": seen["bytes"], "of": whole})
 
     def _cut(self, world: World, who: str, joiner: str, donors: list[str]) -> list[str]:
         pods = world.cluster.pods()
         if who == "donor":
             sending = [pod for pod in donors if (world.cluster.status(pod).get("wsrep") or {}).get("local_state") == 2]
-            world.signal(sending, "mariadbd", "KILL")
+            if not sending:
+                raise NotInjectedError(f"none of {', '.join(donors)} was a donor any more")
+            world.strike(sending, "mariadbd", "KILL")
             return sending
         if who == "network":
             set_rules(world, {joiner: drop_both(*(pods[pod].ip for pod in donors))})
+            self._see_cut(world, joiner)
             time.sleep(15)
         if who == "everyone":
             # Nobody can write: the donor comes back to the same position, and has no transfer any more.
             ips = {name: pod.ip for name, pod in pods.items()}
             set_rules(world, {name: drop_both(*(ips[peer] for peer in ips if peer != name)) for name in ips})
+            self._see_cut(world, joiner)
             time.sleep(4)
         return []
+
+    def _see_cut(self, world: World, joiner: str) -> None:
+        if world.hands.on(world.machine(joiner), "joining", data_path(world, joiner)) == "no":
+            raise NotInjectedError("the transfer had ended before its network was cut")
 
     def heal(self, world: World, params: Params) -> None:
         """Full speed, no rules, no frozen agent."""
@@ -176,6 +189,8 @@ class TempFull(Fault):
             except KubeError as refused:
                 injected.measured[pod] = str(refused)[-100:]
         time.sleep(params["seconds"])
+        if answered := [pod for pod in pods if injected.measured[pod] == "answered"]:
+            raise NotInjectedError(f"{', '.join(answered)} did without a temporary directory")
         return injected
 
     def heal(self, world: World, params: Params) -> None:

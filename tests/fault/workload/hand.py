@@ -6,6 +6,8 @@ usage: hand.py COMMAND ARGUMENTS   (JSON or plain text on standard output, exit 
     signal POD_UID NAME SIGNAL [NAME SIGNAL ...]   signal processes of a pod by name (mariadbd, agent)
     pids POD_UID NAME                              their numbers
     chain POD_UID RULES_JSON                       rules of iptables in the pod's network; [] removes all
+    taken POD_UID                                  packets that met these rules
+    held POD_UID                                   packets that went through the queue 7; 0 where nobody serves it
     shape POD_UID ARGUMENTS                        tc qdisc on the pod's eth0; "none" removes it
     delay POD_UID MILLISECONDS SECONDS             hold back what the pod's rules send to the queue 7; ends by itself
     recover PATH CONFIG                            position of the data directory by mariadbd --wsrep-recover on a copy
@@ -15,7 +17,8 @@ usage: hand.py COMMAND ARGUMENTS   (JSON or plain text on standard output, exit 
     at EPOCH COMMAND ARGUMENTS ...                 the same at a time of the clock, on several machines at once
     host ARGUMENTS ...                             run a program of the machine, in its mount namespace
     host_later SECONDS ARGUMENTS ...               the same after a while, detached
-    until_size PATH BYTES SECONDS COMMAND ...      wait until a path has grown to so many bytes, then do one of these
+    until_size PATH BYTES SECONDS COMMAND ...      wait until a data directory has so many bytes, then do one of these
+    joining PATH                                   yes or no: whether a state transfer into a data directory goes on
     squeeze POD_UID PATH SIZE                      a full tmpfs over a directory of the mariadb container
     release POD_UID PATH                           take it away
 """
@@ -35,6 +38,8 @@ from pathlib import Path
 CHAIN = "GALERA-FAULT"
 BALLAST = "fault-ballast"
 QUEUE = "7"
+# The files of the machine, as this pod sees them
+MACHINE = "/proc/1/root"
 
 
 class HandError(Exception):
@@ -114,6 +119,21 @@ def chain(uid: str, rules: str) -> str:
     return ""
 
 
+def taken(uid: str) -> int:
+    """Packets that met the rules of the pod's own chain."""
+    listed = in_net(some_pid(uid), "iptables", "-w", "-n", "-v", "-x", "-L", CHAIN, check=False)
+    # Two lines of heads, then the rules
+    return sum(int(words[0]) for line in listed.splitlines() if (words := line.split()) and words[0].isdigit())
+
+
+def held(uid: str) -> int:
+    """Packets that the queue of delay.py has had, 0 where no program serves it."""
+    listed = Path(f"/proc/{some_pid(uid)}/net/netfilter/nfnetlink_queue")
+    # number, program, packets in it, mode, range, dropped, dropped, number of the last packet
+    rows = [line.split() for line in listed.read_text().splitlines()] if listed.exists() else []
+    return next((int(row[7]) for row in rows if row[0] == QUEUE), 0)
+
+
 def shape(uid: str, arguments: str) -> str:
     """Set or remove the queueing discipline of a pod's interface."""
     pid = some_pid(uid)
@@ -131,8 +151,11 @@ def delay(uid: str, milliseconds: str, seconds: str) -> str:
 
 
 def recover(path: str, config: str) -> str:
-    """Copy a data directory and have the server say its position; the original is only read."""
-    source = Path("/proc/1/root" + path)
+    """Copy a data directory and have the server say its position; the original is only read.
+
+    With the binary log, where there is one: without it recovery rolls back what was acknowledged.
+    """
+    source = Path(MACHINE + path)
     names = {entry.name for entry in source.iterdir()} if source.is_dir() else set()
     partial = bool(names & {"sst_in_progress", ".sst"}) or "ibdata1" not in names
     if partial:
@@ -143,7 +166,7 @@ def recover(path: str, config: str) -> str:
     shutil.copytree(source, work, ignore=skip)
     run("chown", "-R", "mysql:mysql", str(work))
     command = ["mariadbd", f"--defaults-file={config}", f"--datadir={work}", "--user=mysql", "--wsrep-recover"]
-    command += ["--wsrep_cluster_address=gcomm://", "--skip-networking", "--skip-log-bin", "--skip-log-error"]
+    command += ["--wsrep_cluster_address=gcomm://", "--skip-networking", "--skip-log-error"]
     command += ["--socket=/tmp/look.sock", "--pid-file=/tmp/look.pid", *provider()]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     shutil.rmtree(work, ignore_errors=True)
@@ -165,7 +188,7 @@ def provider() -> list[str]:
 def size(path: str) -> int:
     """Bytes of the files below a path of the machine that a state transfer brings: without Galera's own cache."""
     total = 0
-    for folder, _, files in os.walk("/proc/1/root" + path):
+    for folder, _, files in os.walk(MACHINE + path):
         for name in files:
             if name == "galera.cache":
                 continue
@@ -178,7 +201,7 @@ def size(path: str) -> int:
 
 def wipe(path: str) -> str:
     """Delete all below a path of the machine."""
-    for entry in Path("/proc/1/root" + path).iterdir():
+    for entry in Path(MACHINE + path).iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
@@ -186,15 +209,23 @@ def wipe(path: str) -> str:
     return ""
 
 
+def joining(path: str) -> bool:
+    """Whether the mark is there that the server's script lays for as long as a state transfer lasts."""
+    return Path(f"{MACHINE}{path}/sst_in_progress").exists()
+
+
 def until_size(path: str, wanted: str, seconds: str, *command: str) -> str:
-    """Wait until a path is as large as wanted, then do something; says how large it was."""
+    """Wait until a data directory is as large as wanted, then do something.
+
+    Says how large it was, whether the state transfer still went on, and what was done.
+    """
     end = time.monotonic() + float(seconds)
     while (seen := size(path)) < int(wanted):
         if time.monotonic() > end:
             raise HandError(f"{path} had {seen} of {wanted} bytes after {seconds} s")
         time.sleep(0.02)
-    act(*command)
-    return json.dumps({"bytes": seen})
+    under_way = joining(path)
+    return json.dumps({"bytes": seen, "under_way": under_way, "done": act(*command)})
 
 
 def squeeze(uid: str, path: str, limit: str) -> str:
@@ -247,6 +278,9 @@ def act(command: str, *arguments: str) -> str:
         "signal": send,
         "pids": lambda uid, name: json.dumps(pids(uid, name)),
         "chain": chain,
+        "taken": taken,
+        "held": held,
+        "joining": lambda path: "yes" if joining(path) else "no",
         "shape": shape,
         "delay": delay,
         "recover": recover,
