@@ -120,6 +120,7 @@ class Upkeep:
         if problem is not None:
             raise ValueError(problem)
         self._state.know(self._recorder.known)
+        self._facts.learn(self._recorder.known)
         if not self._released:
             # Also after a restart of the agent, which forgets that it held the Lease.
             self._lease.give_back()

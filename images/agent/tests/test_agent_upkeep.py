@@ -417,3 +417,4 @@ def test_a_server_that_came_back_is_not_taken_for_given_up(serving: Rig) -> None
     serving.rounds(1)
     assert stops(serving) == 0
     assert serving.control._recorder.known == Record(A, (), (("n-galera-2", 5),))
+    assert serving.world.learnt == serving.control._recorder.known
