@@ -40,6 +40,7 @@ if t.TYPE_CHECKING:
 DURATION_SECONDS = 15
 RENEW_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
+_ATTEMPTS = 3
 # a long Lease that ended that long ago need not be watched to its end, where nobody renews it
 _FORGOTTEN_SECONDS = 3600.0
 _LEASE = KINDS["Lease"]
@@ -121,12 +122,14 @@ class SiteLease:
         One that was not renewed for its duration may be another run's by now, which the thread that renews it need not
         have noticed: it may still wait for the answer of a server that was away.
         """
-        if self.held and not self._lost and self._is_overdue():
-            self._find_again(self._client.get(_LEASE, self._names.site_lease, self._names.namespace))
-            if not self._lost:
-                self.renew()
-            if not self._lost and self._is_overdue():
+        left = _ATTEMPTS
+        while self.held and not self._lost and self._is_overdue():
+            if not left:
                 raise GaleraError(f"The Lease {self._names.site_lease} of this run cannot be renewed: run again.")
+            left -= 1
+            # The thread, whose answer has come just now, may renew it between these two requests.
+            if self._find_again(self._client.get(_LEASE, self._names.site_lease, self._names.namespace)):
+                self.renew()
         if self._lost:
             raise GaleraError(f"{self._lost} This run stops here; run again when the other one has ended.")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import record as recorded
@@ -78,6 +78,11 @@ class Facts:
         unasked = Answer(None, "the API server knows no such pod yet")
         members = tuple(self._judge(*one, answers.get(one[0], unasked)) for one in others)
         return View(me, members, size, self._api.error, self._api.record, self._api.lease, self._api.consent)
+
+    def learn(self, record: Record | None) -> None:
+        """Take what was read of the record while the server was in service: later than the last look at the members."""
+        if record is not None:
+            self._api = replace(self._api, record=record)
 
     def _judge(self, pod: str, seed: bool, ordinal: int, answer: Answer) -> Member:
         api, found = self._api, self._api.pods.get(pod)

@@ -31,8 +31,9 @@ MERGE_SECONDS = 15.0
 IDLE_DONOR_SECONDS = 10.0
 # A server that has all that the others had a moment ago is Synced within a second or so.
 LEVEL_SECONDS, MOMENT_SECONDS = 20.0, 5.0
-# A server that was told to stop and still answers has not come further than Galera, which takes a second or so. Where
-# an incremental transfer has failed, Galera waits for ever for a thread that has gone (its issues 142, 439 and 456).
+# A server that was told to stop and still answers has not come further than Galera, which takes a second or so, and as
+# long as it applies what it has received. Where an incremental transfer has failed, Galera waits for ever for a thread
+# that has gone (its issues 142, 439 and 456).
 STUCK_SECONDS = 10.0
 # The pipe into which the start script listens while its server runs.
 KILL_PIPE = "kill"
@@ -61,6 +62,7 @@ class Upkeep:
         self._others_had: tuple[float, int | None] | None = None
         self._level_since: float | None = None
         self._stopped_at: float | None = None
+        self._stopped_with: int | None = None
         self._problems: dict[str, str] = {}
 
     def begin(self) -> None:
@@ -118,6 +120,7 @@ class Upkeep:
         if problem is not None:
             raise ValueError(problem)
         self._state.know(self._recorder.known)
+        self._facts.learn(self._recorder.known)
         if not self._released:
             # Also after a restart of the agent, which forgets that it held the Lease.
             self._lease.give_back()
@@ -228,15 +231,22 @@ class Upkeep:
         return fresh(snapshot, self._state.age(snapshot))
 
     def _restart(self, why: str) -> None:
-        """Stop the server in order, once: the start script starts it again. One that still answers later is killed."""
+        """Stop the server in order, once: the start script starts it again. One that still answers later is killed.
+
+        Not one that has left its group and goes on applying: it may hold what no other volume has any more.
+        """
+        status = self._fresh()
+        reached = status.last_committed if status is not None and not status.primary else None
         if self._stopped_at is not None:
-            if (age := time.monotonic() - self._stopped_at) >= STUCK_SECONDS:
-                self._kill(f"it was told to stop {age:.0f} s ago and still answers: {why}")
+            if reached is not None and reached != self._stopped_with:
+                self._stopped_at, self._stopped_with = time.monotonic(), reached
+            elif (age := time.monotonic() - self._stopped_at) >= STUCK_SECONDS:
+                self._kill(f"it was told to stop, has not got on for {age:.0f} s and still answers: {why}")
             return
         self._tell(f"mariadbd is stopped and starts again: {why}")
         try:
             self._server.shut_down()
-            self._stopped_at = time.monotonic()
+            self._stopped_at, self._stopped_with = time.monotonic(), reached
         except (OSError, MySQLError) as error:
             self.problem(f"cannot stop mariadbd: {reason_of(error)}", "cure")
         finally:

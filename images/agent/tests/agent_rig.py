@@ -15,7 +15,7 @@ from galera_agent.control import Control
 from galera_agent.datadir import Evidence
 from galera_agent.events import Events
 from galera_agent.lease import BootstrapLease
-from galera_agent.members import Contact, Member, View
+from galera_agent.members import Contact, Member, Record, View
 from galera_agent.record import Recorder, consent_of
 from galera_agent.record import parse as parse_record
 from galera_agent.settings import Settings
@@ -34,6 +34,7 @@ class World:
         self.kube, self.lease, self.state_map = kube, lease, state_map
         self.peers: tuple[Member, ...] = ()
         self.fresh: list[bool] = []
+        self.learnt: Record | None = None
 
     def view(self, me: Member, fresh: bool = False) -> View:
         self.fresh.append(fresh)
@@ -41,6 +42,9 @@ class World:
         data = {} if error else self.kube.maps[self.state_map].get("data", {})
         lease = None if error else self.lease.read()
         return View(me, self.peers, 3, error, parse_record(data), lease, consent_of(data))
+
+    def learn(self, record: Record | None) -> None:
+        self.learnt = record
 
     def address(self, pod: str) -> str:
         return f"ip-of-{pod}"

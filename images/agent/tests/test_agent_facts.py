@@ -253,3 +253,24 @@ def test_what_the_api_server_said_last_is_kept(
     kube.down = True
     view = facts.view(ME, fresh=True)
     assert (view.api_error is None, view.record, view.consent) == (False, Record(A), None)
+
+
+def test_without_the_api_server_the_record_is_that_of_the_last_minute_and_not_of_the_last_look(
+    settings: Settings, kube: FakeKube, network: Network
+) -> None:
+    """A member looks at the others before it starts, and then at nobody for as long as its server is in service."""
+    given_up = json.dumps({name: {"seqno": 7, "time": "t"} for name in ("n-galera-0", "n-galera-2")})
+    kube.make_map(settings.state_map, {"cluster": json.dumps({"uuid": A}), "given_up": given_up})
+    kube.sets = {settings.node_set: 3}
+    facts = Facts(settings, kube, BootstrapLease(kube, settings.lease, settings.pod))
+    facts.view(ME)
+    kube.down = True
+    view = replace(facts.view(ME, fresh=True), me=replace(ME, evidence=Evidence("present", A, 250)))
+    serves = Member("n-galera-2", False, 2, Contact.ANSWERS, Evidence("present", A, 300), primary=A, record=Record(A))
+    assert decide(replace(view, peers=(serves,))).action is Action.WAIT
+    # both have come back since, and this one has served
+    facts.learn(Record(A))
+    facts.learn(None)
+    later = facts.view(view.me, fresh=True)
+    assert (later.api_error is None, later.record) == (False, Record(A))
+    assert decide(replace(later, peers=(serves,))).action is Action.JOIN

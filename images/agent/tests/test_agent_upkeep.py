@@ -154,6 +154,25 @@ def test_a_server_that_was_killed_in_vain_gets_time_before_the_next_kill(
     assert killed == [10, 20, 30]
 
 
+def test_a_server_that_still_applies_what_it_has_received_is_left_to_end(
+    stuck: Rig, pipe: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its queue may be long, as after a backup, and hold what no other volume has any more."""
+    now = Clock()
+    monkeypatch.setattr(upkeep.time, "monotonic", now)
+    state = stuck.control._upkeep._state = State(stuck.lines.append, now)
+    killed = []
+    stuck.control._upkeep.begin()
+    for second in range(80):
+        reached = str(7 + min(second, 60) // 5)
+        state.heard(status(cluster_status="Disconnected", local_state="0", last_committed=reached), "11.8.6", "", True)
+        stuck.control._upkeep.look()
+        with contextlib.suppress(BlockingIOError):
+            killed += [second] * os.read(pipe, 100).count(b"now")
+        now.now += 1
+    assert killed == [70]
+
+
 def test_a_server_that_answers_no_more_is_left_to_end_in_order(
     stuck: Rig, pipe: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,3 +417,4 @@ def test_a_server_that_came_back_is_not_taken_for_given_up(serving: Rig) -> None
     serving.rounds(1)
     assert stops(serving) == 0
     assert serving.control._recorder.known == Record(A, (), (("n-galera-2", 5),))
+    assert serving.world.learnt == serving.control._recorder.known

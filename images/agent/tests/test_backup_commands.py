@@ -160,10 +160,11 @@ def test_what_one_target_does_not_take_is_not_made_again_in_the_other(
     bench.failures = {bench.stores[1].label: "it is full"}
     call(capsys, "tick")
     now = datetime.now(UTC).timestamp()
-    code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(now))
+    there = ("--failed-in", bench.stores[1].label)
+    code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(now), *there)
     assert (code, said["state"], said["message"]) == (0, "nothing", "the last 1 failed; it is tried again later")
     bench.failures = {}
-    code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(now - 301))
+    code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(now - 301), *there)
     assert (code, said["state"], said["not_in"], said["soon"]) == (0, "succeeded", [], False)
     assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [2, 2]
 
@@ -171,11 +172,29 @@ def test_what_one_target_does_not_take_is_not_made_again_in_the_other(
 def test_a_target_that_waits_hinders_no_backup_of_the_other(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.hold(0, hours=48)
     bench.hold(1, hours=72)
-    code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp()))
     waits = bench.stores[1].label
+    failed_at = str(datetime.now(UTC).timestamp())
+    code, said = call(capsys, "tick", "--failures", "1", "--failed-at", failed_at, "--failed-in", waits)
     assert (code, said["state"], said["not_in"], said["soon"]) == (0, "succeeded", [waits], True)
     assert said["problems"] == [f"{waits} lacks backups, and is tried again later"]
     assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [2, 1]
+
+
+def test_a_backup_that_fails_says_where_it_was_to_be_and_is_tried_there_with_patience(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise StoreError("it is full")
+
+    bench.hold(0, hours=48)
+    bench.hold(1, hours=72)
+    monkeypatch.setattr(commands.runner, "run", fails)
+    tick = ["tick", "--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp())]
+    lacks, ahead = bench.stores[1].label, bench.stores[0].label
+    code, said = call(capsys, *tick, "--failed-in", lacks)
+    assert (code, said["state"], said["message"], said["not_in"]) == (1, "failed", "it is full", [ahead])
+    code, said = call(capsys, *tick, "--failed-in", ahead)
+    assert (code, said["state"], said["message"]) == (0, "nothing", "the last 1 failed; it is tried again later")
 
 
 def test_a_foreign_target_is_refused_and_the_backup_made_in_the_other(
@@ -184,6 +203,8 @@ def test_a_foreign_target_is_refused_and_the_backup_made_in_the_other(
     bench.stores[0].put("owner.json", replace(OWNER, uuid=OTHER_UUID).to_json())
     code, said = call(capsys, "tick")
     assert (code, said["state"], said["backup"][-4:]) == (1, "failed", "full")
+    # so that what is due in the other one waits for nothing
+    assert said["not_in"] == [bench.stores[0].label]
     assert f"holds the backups of cluster n of namespace ns (uuid {OTHER_UUID})" in said["message"]
     assert bench.planned == [[bench.stores[1].label]]
     assert [one["error"] is None for one in said["catalog"]["targets"]] == [False, True]

@@ -234,7 +234,8 @@ def test_several_stores_follow_the_one_that_is_behind() -> None:
 
 def test_a_store_that_fails_costs_the_others_no_full_backups() -> None:
     """After a failure the one that is behind is tried alone, with patience; the others go on without it."""
-    volume, s3, failed = catalog(CHAIN), catalog([FULL, INC1], "s3://b/n"), LastAttempt(at("2026-11-21 03:02"), 1)
+    volume, s3 = catalog(CHAIN), catalog([FULL, INC1], "s3://b/n")
+    failed = LastAttempt(at("2026-11-21 03:02"), 1, (s3.store,))
 
     def decided(now: str, behind: Catalog = s3, last: LastAttempt = failed) -> Share:
         return share(at(now), [volume, behind], SETTINGS, last, facts(*CHAIN))
@@ -252,6 +253,23 @@ def test_a_store_that_fails_costs_the_others_no_full_backups() -> None:
     # without a failure, and where no one is behind, all are one
     for behind, last in ((s3, LastAttempt()), (catalog(CHAIN, "s3://b/n"), failed)):
         assert [one.store for one in decided("2026-11-21 04:00", behind, last).catalogs] == [volume.store, s3.store]
+
+
+def test_patience_with_a_store_is_kept_where_another_one_lacks_backups() -> None:
+    """A backup that fails in the store that is ahead, as where its volume is full, is not tried again each minute."""
+    volume, s3 = catalog(CHAIN), catalog([FULL, INC1], "s3://b/n")
+
+    def decided(now: str, *stores: str) -> Share:
+        last = LastAttempt(at("2026-11-21 04:00"), 1, stores)
+        return share(at(now), [volume, s3], SETTINGS, last, facts(*CHAIN))
+
+    waits = Share(Nothing(at("2026-11-21 04:05"), PATIENCE), [volume, s3])
+    assert [decided("2026-11-21 04:02", *stores) for stores in ((volume.store,), ())] == [waits, waits]
+    for now, stores in (("04:06", (volume.store,)), ("04:02", ("s3://b/n",))):
+        assert decided(f"2026-11-21 {now}", *stores).catalogs == [volume]
+    # nor does it wait for one that cannot even be read by now
+    last = LastAttempt(at("2026-11-21 04:00"), 5, ("s3://b/n",))
+    assert isinstance(share(at("2026-11-21 04:02"), [volume], SETTINGS, last, facts(*CHAIN)).due, Incremental)
 
 
 @pytest.mark.parametrize(

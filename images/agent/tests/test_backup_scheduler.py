@@ -25,6 +25,7 @@ from galera_agent.lease import RENEW_SECONDS, BootstrapLease
 from galera_agent.state import State
 
 STATE, LEASE = "n-galera-backup-state", "n-galera-backup"
+FAILED_IN = ("--failed-in", "s3://b/n")
 
 
 class Work(FakeChild):
@@ -229,11 +230,11 @@ def test_a_backup_that_a_target_did_not_take_is_tried_again_with_patience(bench:
     for number in (1, 2):
         bench.started[-1].ends("succeeded", backup="b1", not_in=["s3://b/n"])
         bench.rounds(3)
-        assert bench.words[-1][:3] == ("tick", "--failures", str(number))
+        assert (bench.words[-1][:3], bench.words[-1][5:]) == (("tick", "--failures", str(number)), FAILED_IN)
         # it waits
         bench.started[-1].ends("nothing", next=later(seconds=30))
         bench.rounds(40)
-        assert bench.words[-1][:3] == ("tick", "--failures", str(number))
+        assert (bench.words[-1][:3], bench.words[-1][5:]) == (("tick", "--failures", str(number)), FAILED_IN)
     bench.started[-1].ends("succeeded", backup="b1", not_in=[])
     bench.rounds(3)
     assert bench.words[-1] == ("tick",)

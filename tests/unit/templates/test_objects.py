@@ -481,6 +481,10 @@ def test_haproxy_takes_what_its_nodes_take_and_always_answers_probes(
     assert limits["mysql-writer"] > each
     assert limits["mysql-reader"] > each * max(size - 1, 1)
     assert "\n  no strict-limits\n" in config, "the limit of open files of a machine would keep HAProxy from starting"
+    # connections that nobody uses, such as those of a machine that died, would fill the port of the probes for hours
+    health = dict(sections)["frontend health"]
+    patience = re.findall(r"^ +timeout ([\w-]+) (\d+s)$", health, re.MULTILINE)
+    assert patience == [("client", "10s"), ("http-request", "10s")]
 
 
 def test_haproxy_is_ready_only_with_a_node_that_it_can_use(clusters: dict[str, Manifests]) -> None:

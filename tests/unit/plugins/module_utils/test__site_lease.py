@@ -244,6 +244,26 @@ def test_a_lease_that_was_not_renewed_in_time_is_asked_for_before_it_is_relied_o
     assert (_live(api) is not None) == taken
 
 
+def test_a_lease_that_its_thread_renews_just_then_is_no_loss(api: FakeKubernetes, clock: Clock) -> None:
+    """An answer that the thread waited for comes between the two requests with which the run asks for the Lease."""
+    lease = _lease(api, clock)
+    lease.take()
+    clock.now += 20.0
+    met: list[str] = []
+
+    def renewed(method: str, where: str) -> None:
+        live = _live(api)
+        if method == "PUT" and not met and live is not None:
+            met.append(where)
+            live["metadata"]["resourceVersion"] = "later"
+
+    api.before = renewed
+    lease.check()
+    assert (len(met), lease.held) == (1, True)
+    lease.leave()
+    assert _live(api) is None
+
+
 def test_a_lease_that_cannot_be_renewed_in_time_stops_the_run(api: FakeKubernetes, clock: Clock) -> None:
     lease = _lease(api, clock)
     lease.take()
