@@ -76,6 +76,10 @@ def undo(volume: Path, identity: str, *, check: bool) -> str:
         _move(data, undone)
         said = [f"kept the restored data as {undone.name}"]
     if kept.exists():
+        if not said:
+            # Where no restored data have come, this tells the next run that what it finds as data are the old ones
+            (volume / f"{UNDONE}{identity}").mkdir(exist_ok=True)
+            sync_directory(volume)
         _move(kept, data)
         said = [f"brought {kept.name} back", *said]
     return ", ".join(said) or f"there is no {kept.name} here, and no data"

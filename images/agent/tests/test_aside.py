@@ -125,6 +125,20 @@ def test_undo_leaves_a_volume_without_old_data_empty(volume: Path) -> None:
     assert "already" in aside.undo(volume, "one", check=False)
 
 
+def test_undo_of_a_volume_without_restored_data_may_be_run_again(volume: Path) -> None:
+    aside.set_aside(volume, "one", check=False)
+    assert aside.undo(volume, "one", check=False) == "brought data.before-one back"
+    assert "already" in aside.undo(volume, "one", check=False)
+    assert names(volume / "data") == ["ibdata1"]
+
+
+def test_undo_that_was_killed_before_it_brought_anything_back_goes_on(volume: Path) -> None:
+    aside.set_aside(volume, "one", check=False)
+    (volume / "data.undone-one").mkdir()
+    assert aside.undo(volume, "one", check=False) == "brought data.before-one back"
+    assert names(volume / "data") == ["ibdata1"]
+
+
 def test_undo_of_another_restore_brings_nothing_of_this_one_back(restored: Path) -> None:
     assert "there is no data.before-two here" in aside.undo(restored, "two", check=True)
     aside.undo(restored, "two", check=False)
