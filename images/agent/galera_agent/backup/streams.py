@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +69,11 @@ class Streams:
     def until(self) -> str:
         """When the last backup ended."""
         return f"{to_time(self._backups[-1].manifest.finished)}, in {self._store.label}"
+
+    @property
+    def reach(self) -> int:
+        """The last sequence that is replayed, 0 where nothing is."""
+        return self._steps[-1].segment.last if self._steps else 0
 
     def check(self, version: str) -> None:
         """Versions, the key, and whether each object is there with its size. Raises Refused."""
@@ -171,7 +178,8 @@ def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
     reasons: list[str] = []
     best: dict[str, str] = {}
     found_one = False
-    for name, candidate in selection.candidates(read, plan.backup, plan.increment, plan.target_point):
+    wanted = selection.candidates(read, plan.backup, plan.increment, plan.target_point)
+    for name, copies in groupby(wanted, key=itemgetter(0)):
         history = selection.history(read, name)
         if best and name not in best.values() and not plan.fallback:
             # Another target's copy of the same backup is as good; an older backup is other data. A time may lie in
@@ -180,20 +188,40 @@ def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
             if found_one or not timed or history in best:
                 continue
         best.setdefault(history, name)
-        found = _source(plan, stores, name, candidate, log)
-        if isinstance(found, str):
-            reasons.append(found)
-            continue
-        for reason in reasons[:10]:
-            log(f"falls back: {reason}")
-        reasons = []
-        if warning := _other_history(read, name):
-            found.warning = warning
-            log(f"WARNING: {warning}")
-        found_one = True
-        yield found
+        for found in _copies(plan, (_source(plan, stores, name, candidate, log) for _, candidate in copies)):
+            if isinstance(found, str):
+                reasons.append(found)
+                continue
+            for reason in reasons[:10]:
+                log(f"falls back: {reason}")
+            reasons = []
+            if warning := _other_history(read, name):
+                found.warning = warning
+                log(f"WARNING: {warning}")
+            found_one = True
+            yield found
     if reasons or not best:
         raise Refused(_nothing(reasons, stores, plan.target_point))
+
+
+def _copies(plan: Plan, found: Iterator[Streams | str]) -> Iterator[Streams | str]:
+    """The copies of one backup in the order in which they count.
+
+    For the end of the archive the one that goes on furthest: a target may have been away for a while, and what ends
+    earlier is other data.
+    """
+    if plan.target_point != Target():
+        yield from found
+        return
+    good: list[Streams] = []
+    for one in found:
+        if isinstance(one, str):
+            yield one
+        else:
+            good.append(one)
+    furthest = max((one.reach for one in good), default=0)
+    good.sort(key=lambda one: one.reach, reverse=True)
+    yield from (one for one in good if plan.fallback or one.reach == furthest)
 
 
 def _other_history(read: Sequence[catalog.Catalog], name: str) -> str:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which copy of a backup a restore takes where there are two targets, and what it says of one that is not whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from backup_samples import OWNER, at, full, put_backup, put_segment
+from galera_agent import restore
+from galera_agent.backup import streams
+from galera_agent.backup.recovery import Target
+from galera_agent.backup.volume_store import VolumeStore
+
+FULL = full(at("2026-11-21 01:00"), gtid="1-1-10")
+
+
+@pytest.fixture
+def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[VolumeStore, VolumeStore]:
+    """Two targets with the same backup, and with the transactions up to 20."""
+    found = VolumeStore(tmp_path / "one", mount_required=False), VolumeStore(tmp_path / "two", mount_required=False)
+    for store in found:
+        Path(store.label.removeprefix("volume ")).mkdir()
+        store.create("owner.json", OWNER.to_json())
+        put_backup(store, FULL)
+        put_segment(store, FULL, 11, 20, at("2026-11-21 01:30"))
+    monkeypatch.setattr(streams, "open_targets", lambda file, volume: list(found))
+    return found
+
+
+def taken(**plan: object) -> list[str]:
+    """Where each source is read, and up to where it is replayed, in their order."""
+    wanted = replace(restore.Plan(), **plan)  # type: ignore[arg-type]
+    found = streams.sources(wanted, lambda _: None)
+    return [f"{one.until.rpartition('/')[2]} {one.identity[-1][0]}" for one in found]
+
+
+@pytest.mark.parametrize("further", [0, 1])
+def test_latest_is_of_the_target_whose_archive_goes_further(
+    both: tuple[VolumeStore, VolumeStore], further: int
+) -> None:
+    """One that was away for a while has the same backups, and ends earlier."""
+    put_segment(both[further], FULL, 21, 30, at("2026-11-21 02:00"))
+    names = ["one", "two"]
+    other = names.pop(1 - further)
+    assert taken(target_point=Target()) == [f"{names[0]} transaction 30"]
+    assert taken(target_point=Target(), fallback=True) == [f"{names[0]} transaction 30", f"{other} transaction 20"]
+
+
+def test_latest_with_the_same_archive_in_both(both: tuple[VolumeStore, VolumeStore]) -> None:
+    assert taken(target_point=Target()) == ["one transaction 20", "two transaction 20"]
+
+
+def test_a_point_is_of_the_first_target_that_has_it(both: tuple[VolumeStore, VolumeStore]) -> None:
+    put_segment(both[1], FULL, 21, 30, at("2026-11-21 02:00"))
+    assert taken(target_point=Target(sequence=15)) == ["one transaction 15", "two transaction 15"]
+    assert taken(target_point=Target(sequence=25)) == ["two transaction 25"]
