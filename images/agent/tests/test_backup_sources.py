@@ -12,6 +12,7 @@ from galera_agent import restore
 from galera_agent.backup import streams
 from galera_agent.backup.recovery import Target
 from galera_agent.backup.volume_store import VolumeStore
+from galera_agent.chain import Refused
 
 FULL = full(at("2026-11-21 01:00"), gtid="1-1-10")
 
@@ -56,3 +57,19 @@ def test_a_point_is_of_the_first_target_that_has_it(both: tuple[VolumeStore, Vol
     put_segment(both[1], FULL, 21, 30, at("2026-11-21 02:00"))
     assert taken(target_point=Target(sequence=15)) == ["one transaction 15", "two transaction 15"]
     assert taken(target_point=Target(sequence=25)) == ["two transaction 25"]
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "is missing"), (b"xyz", "has 3 bytes, not 1")])
+def test_a_segment_that_is_not_whole_is_found_before_anything_is_unpacked(
+    both: tuple[VolumeStore, VolumeStore], content: bytes | None, told: str
+) -> None:
+    first, second = (put_segment(store, FULL, 21, 30, at("2026-11-21 02:00")) for store in both)
+    for store, one, left in ((both[0], first, ["two transaction 30"]), (both[1], second, [])):
+        store.delete(one.object.key)
+        if content is not None:
+            store.put(one.object.key, content)
+        if left:
+            assert taken(target_point=Target()) == left
+    with pytest.raises(Refused, match=f"{second.object.key} {told}"):
+        taken(target_point=Target())
+    assert taken(target_point=Target(sequence=20)) == ["one transaction 20", "two transaction 20"]
