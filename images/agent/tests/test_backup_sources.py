@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from backup_samples import OWNER, at, full, put_backup, put_segment
+from backup_samples import OWNER, at, full, increment, put_backup, put_segment
 from galera_agent import restore
 from galera_agent.backup import streams
 from galera_agent.backup.recovery import Target
+from galera_agent.backup.store import StoreError
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
 
@@ -73,3 +75,43 @@ def test_a_segment_that_is_not_whole_is_found_before_anything_is_unpacked(
     with pytest.raises(Refused, match=f"{second.object.key} {told}"):
         taken(target_point=Target())
     assert taken(target_point=Target(sequence=20)) == ["one transaction 20", "two transaction 20"]
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [{}, {"increment": "none"}, {"backup": FULL.name}, {"target_point": Target()}],
+)
+def test_the_newest_is_not_known_without_a_target_that_cannot_be_read(
+    both: tuple[VolumeStore, VolumeStore], tmp_path: Path, plan: dict[str, object]
+) -> None:
+    """What it has may be newer: an older state is not taken unseen."""
+    shutil.rmtree(tmp_path / "one")
+    with pytest.raises(
+        StoreError, match=r"volume .*one .*: what is there is not known, which may be newer; .*FALLBACK"
+    ):
+        taken(**plan)
+    said: list[str] = []
+    (found,) = streams.sources(replace(restore.Plan(fallback=True), **plan), said.append)  # type: ignore[arg-type]
+    assert found.until.endswith("two")
+    assert found.warning.endswith("one cannot be read: it is not there: what is there is not known, which may be newer")
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [{"backup": FULL.name, "increment": "none"}, {"target_point": Target(sequence=15)}, {"increment": FULL.name}],
+)
+def test_what_is_named_needs_one_target_that_can_be_read(
+    both: tuple[VolumeStore, VolumeStore], tmp_path: Path, plan: dict[str, object]
+) -> None:
+    shutil.rmtree(tmp_path / "one")
+    (found,) = streams.sources(replace(restore.Plan(), **plan), lambda _: None)  # type: ignore[arg-type]
+    assert (found.until[-3:], found.warning) == ("two", "")
+
+
+def test_what_is_not_there_may_be_in_the_target_that_cannot_be_read(
+    both: tuple[VolumeStore, VolumeStore], tmp_path: Path
+) -> None:
+    shutil.rmtree(tmp_path / "one")
+    wanted = increment(FULL, at("2026-11-21 02:00")).name
+    with pytest.raises(StoreError, match=f"SOURCE_BACKUP is '{wanted}', which is not there.*one cannot be read"):
+        taken(backup=wanted)

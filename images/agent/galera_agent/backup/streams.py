@@ -20,13 +20,13 @@ from .. import chain as directories
 from .. import offline
 from ..chain import Refused
 from ..sources import TARGET_EXTRA, TEMP_EXTRA, beside
-from . import catalog, fork, programs, recovery, segment, selection, settings
+from . import catalog, fork, points, programs, recovery, segment, selection, settings
 from .document import to_time
-from .manifest import Manifest, StoredObject
+from .manifest import StoredObject
 from .pipe import Limit
 from .recovery import Step, Target, TargetError
 from .replay import replay
-from .segment import Segment, SegmentError, Span
+from .segment import SegmentError
 from .selection import Chosen
 from .store import Store, StoreError, open_stores
 from .stream import checked, receive
@@ -163,7 +163,8 @@ class _Progress:
 def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
     """The chain that the plan names, in each target that has it; then, where allowed, older ones.
 
-    Raises Refused or TargetError where there is none, StoreError where no target can be read.
+    Raises Refused or TargetError where there is none, StoreError where no target can be read, or one cannot that may
+    have what is wanted.
     """
     stores, problems = [], []
     for store in open_targets(plan.settings, plan.store):
@@ -174,6 +175,34 @@ def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
             log(f"leaves out a target: {error}")
     if not stores:
         raise StoreError("; ".join(problems))
+    without = f"{'; '.join(problems)}: what is there is not known" if problems else ""
+    if without and _wants_newest(plan) and not plan.fallback:
+        raise StoreError(
+            f"{without}, which may be newer; name a backup, a time or a GTID, or set SOURCE_FALLBACK=true to do without"
+        )
+    try:
+        for found in _sources(plan, stores, log):
+            if without and _wants_newest(plan):
+                found.warning = "; ".join(filter(None, [found.warning, f"{without}, which may be newer"]))
+            yield found
+    except Refused as error:
+        if without:
+            raise StoreError(f"{error}; {without}") from None
+        raise
+
+
+def _wants_newest(plan: Plan) -> bool:
+    """Whether a target that cannot be read may have what is newer than all that is known."""
+    if plan.target_point is not None:
+        return plan.target_point == Target()
+    full = plan.backup == directories.LATEST or plan.backup.endswith("-full")
+    newest = plan.backup if plan.increment == directories.NONE else plan.increment
+    return full and newest == directories.LATEST
+
+
+def _sources(
+    plan: Plan, stores: Sequence[tuple[Store, catalog.Catalog]], log: Callable[[str], None]
+) -> Iterator[Streams]:
     read = [catalog for _, catalog in stores]
     reasons: list[str] = []
     best: dict[str, str] = {}
@@ -278,26 +307,12 @@ def check_key(identity: Path, needed: Sequence[Sequence[str]]) -> None:
             )
 
 
-def load_segment(store: Store) -> Callable[[Span], Segment]:
-    """Reads the documents of a store's segments, each once. What it returns raises StoreError, SegmentError."""
-    known: dict[str, Segment] = {}
-
-    def load(span: Span) -> Segment:
-        if span.key not in known:
-            known[span.key] = Segment.from_json(store.get(span.key))
-            if known[span.key].key != span.key:
-                raise SegmentError(f"{span.key} is the document of {known[span.key].key}")
-        return known[span.key]
-
-    return load
-
-
 def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Catalog | None = None) -> list[Step]:
     """What is replayed on a chain. read: what its store holds, of which later backups tell up to when nothing came."""
     if target is None:
         return []
     last = chosen[-1].manifest
-    there, load = segment.sizes(store, last.uuid), load_segment(store)
+    there, load = segment.sizes(store, last.uuid), points.load_segment(store)
     spans = segment.named(there)
     gone_back = fork.read(store, last.uuid)
     others = [] if read is None else [one.manifest for one in read.backups if not read.problem_of(one.name)]
@@ -331,42 +346,11 @@ def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catal
     words = []
     for store, read in stores:
         try:
-            found, domain = known_intervals(store, read)
+            found, domain = points.known_intervals(store, read)
             words.append(f"{store.label}: {recovery.nearest(found, target, domain)}")
         except (StoreError, SegmentError) as error:
             words.append(f"{store.label}: the archive of binary logs cannot be read: {error}")
     return f"{text}; {'; '.join(words)}"
-
-
-def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.Interval], int]:
-    """What can be restored from a store, and the domain of Galera there.
-
-    Of its present history; where that has no good backup yet, of the history of the newest one. Raises StoreError,
-    SegmentError.
-    """
-    good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
-    if not good:
-        return [], 0
-    uuid = _history(read, good)
-    spans, load = segment.spans(store, uuid), load_segment(store)
-    domain = load(spans[-1]).domain if spans else 0
-    mine = [one for one in good if one.uuid == uuid]
-    gone_back = fork.read(store, uuid) if spans else None
-    later = [one for one in mine if gone_back is not None and one.finished > gone_back.since]
-    found = recovery.intervals([one for one in mine if one not in later], spans, load, domain)
-    return [*found, *recovery.intervals(later, [], load, domain)], domain
-
-
-def broken_off(store: Store, read: catalog.Catalog, found: Sequence[recovery.Interval]) -> tuple[int, int] | None:
-    """As in recovery, of the history of known_intervals, which found is of. Raises StoreError."""
-    good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
-    return recovery.broken_off(found, segment.spans(store, _history(read, good))) if good else None
-
-
-def _history(read: catalog.Catalog, good: Sequence[Manifest]) -> str:
-    """The uuid of the present history, or of the newest backup where none is of that."""
-    present = selection.present([read])
-    return present if present is not None and any(one.uuid == present for one in good) else good[-1].uuid
 
 
 def _point(target: Target, steps: Sequence[Step]) -> str:
