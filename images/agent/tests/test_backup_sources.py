@@ -115,3 +115,18 @@ def test_what_is_not_there_may_be_in_the_target_that_cannot_be_read(
     wanted = increment(FULL, at("2026-11-21 02:00")).name
     with pytest.raises(StoreError, match=f"SOURCE_BACKUP is '{wanted}', which is not there.*one cannot be read"):
         taken(backup=wanted)
+
+
+@pytest.mark.parametrize("target", [Target(sequence=15, domain=1), Target(time=at("2026-11-21 01:20"))])
+def test_a_later_backup_that_cannot_be_read_hinders_no_point(
+    both: tuple[VolumeStore, VolumeStore], target: Target
+) -> None:
+    """The point is the same from wherever it is reached."""
+    later = full(at("2026-11-21 05:00"), gtid="1-1-40")
+    for store in both:
+        put_backup(store, later)
+        store.put(later.key, b"{}")
+    assert [one[:4] for one in taken(target_point=target)] == ["one ", "two "]
+    for unknown in (None, Target()):
+        with pytest.raises(Refused, match=f"{later.name}.* cannot be used"):
+            taken(target_point=unknown)

@@ -282,6 +282,34 @@ def test_a_missing_link_falls_back_only_where_that_is_allowed(bench: Bench) -> N
     assert any(one.startswith("falls back: backup") for one in bench.said)
 
 
+@pytest.mark.parametrize("damage", ["missing", "unreadable"])
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_the_newest_increment_of_a_named_backup_is_not_passed_over(bench: Bench, which: str, damage: str) -> None:
+    put(bench.store, full(at("2026-11-21 01:00")), content("later"))
+    one = getattr(bench, which)
+    if damage == "unreadable":
+        (bench.path / "store" / one.key).write_text("{}")
+    elif which == "first":
+        shutil.rmtree(bench.file(one).parent)
+    else:
+        bench.file(one).unlink()
+    with pytest.raises(Refused, match=f"backup {one.name}.* (is not there|cannot be used) in volume"):
+        bench.restore(backup=bench.full.name)
+    assert bench.untouched()
+    bench.restore(backup=bench.full.name, fallback=True)
+    assert bench.applied == ("full" if which == "first" else "full first")
+
+
+def test_a_damaged_increment_of_another_chain_hinders_nothing(bench: Bench) -> None:
+    later = put(bench.store, full(at("2026-11-21 01:00")), content("later"))
+    shutil.rmtree(bench.file(bench.first).parent)
+    bench.restore(backup=later.name)
+    assert bench.applied == "later"
+    shutil.rmtree(bench.path / "target" / "data")
+    bench.restore(backup=bench.old.name)
+    assert bench.applied == "old"
+
+
 def test_a_backup_of_which_the_verification_failed(bench: Bench) -> None:
     bench.store.put(verification_key(bench.second.name), verification(bench.second, "failed").to_json())
     with pytest.raises(Refused, match=f"the verification of {bench.second.name} failed"):

@@ -126,18 +126,35 @@ def _names(catalogs: Sequence[Catalog], backup: str, increment: str) -> set[str]
     wanted = known if increment == LATEST else {increment}
     if backup == LATEST:
         return wanted
-    mine = {name for name in wanted if any(_full_of(catalog, name) == backup for catalog in catalogs)}
+    mine = _increments_of(catalogs, backup, known) & wanted
     if not mine:
         raise Refused(f"increment {increment} does not belong to the full backup {backup}")
     return mine
 
 
-def _full_of(catalog: Catalog, name: str) -> str | None:
-    """The full backup at the beginning of a chain, as far as the chain can be followed."""
+def _increments_of(catalogs: Sequence[Catalog], full: str, known: set[str]) -> set[str]:
+    """Names of the backups that hang on a full one, with it, and of those that may: their chain cannot be followed.
+
+    The latter were begun after it, and before the next full one.
+    """
+    following = min((name for name in known if name.endswith("-full") and name > full), default="")
+    uuid = history(catalogs, full)
+    found = set()
+    for name in known:
+        ends = {_end_of(catalog, name) for catalog in catalogs}
+        between = name > full and (not following or name < following)
+        lost = not any(end.endswith("-full") for end in ends) and history(catalogs, name) in ("", uuid)
+        if full in ends or (between and lost):
+            found.add(name)
+    return found
+
+
+def _end_of(catalog: Catalog, name: str) -> str:
+    """The full backup at the beginning of a chain, or the link from which on it cannot be followed."""
     seen = name
     while (found := catalog.by_name.get(seen)) is not None and found.manifest.parent is not None:
         seen = found.manifest.parent
-    return seen if seen in catalog.by_name else None
+    return seen
 
 
 def _absent(catalogs: Sequence[Catalog], name: str) -> str:

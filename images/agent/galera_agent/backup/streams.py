@@ -216,7 +216,9 @@ def _sources(
             timed = plan.target_point is not None and plan.target_point.time is not None
             if found_one or not timed or history in best:
                 continue
-        best.setdefault(history, name)
+        # A point is the same from wherever it is reached: what cannot be read is not missed for it.
+        if history or plan.target_point in (None, Target()):
+            best.setdefault(history, name)
         for found in _copies(plan, (_source(plan, stores, name, candidate, log) for _, candidate in copies)):
             if isinstance(found, str):
                 reasons.append(found)
