@@ -129,7 +129,10 @@ def restore(
             try:
                 return _restore(plan, source, log, version, tools)
             except CorruptError as error:
-                another = next(candidates, None)
+                try:
+                    another = next(candidates, None)
+                except (Refused, StoreError) as none:
+                    raise type(none)(f"{error}; {none}") from None
                 if another is None:
                     raise
                 log(f"{error}; falls back to {_titles(another)}, of {another.until}")

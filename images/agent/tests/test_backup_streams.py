@@ -328,6 +328,21 @@ def test_the_second_target_stands_in_for_the_first(bench: Bench, monkeypatch: py
     assert any(f"in {both[1].label}" in one for one in bench.said)
 
 
+def test_what_is_damaged_is_told_where_no_other_copy_can_be_restored(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(bench.path / "store", bench.path / "copy")
+    bench.file(bench.full).write_bytes(b"x" * bench.full.size)
+    copy = VolumeStore(bench.path / "copy")
+    copy.put(verification_key(bench.second.name), verification(bench.second, "failed").to_json())
+    monkeypatch.setattr(streams, "open_targets", lambda file, volume: [bench.store, copy])
+    with pytest.raises(
+        Refused, match=f"{bench.full.objects[0].key} has the SHA-256 .*; .*: the verification of .* failed"
+    ):
+        bench.restore()
+    assert bench.untouched()
+
+
 def test_the_last_line_says_that_the_data_are_of_another_history(bench: Bench) -> None:
     assert "WARNING" not in bench.restore(backup=bench.old.name)
     shutil.rmtree(bench.path / "target" / "data")
