@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .datadir import locked_file, sync_directory
+from .datadir import inspect, locked_file, sync_directory
 from .purge import InUseError
 from .sources import mib
 
@@ -35,7 +35,11 @@ def set_aside(volume: Path, identity: str, *, check: bool) -> str:
     changed, and OSError.
     """
     data, kept = volume / "data", volume / f"{BEFORE}{identity}"
-    if kept.exists() and data.exists():
+    if kept.exists() and data.exists() and inspect(data) == "empty":
+        # A node was started meanwhile, found nothing and waited
+        if not check:
+            shutil.rmtree(data)
+    elif kept.exists() and data.exists():
         # Which of them the cluster is to go back to is not known, and the present ones must not pass for restored ones
         raise TwiceError(
             f"the volume holds {kept.name}, which this restore has set aside, and data that came after it: to set "

@@ -33,11 +33,24 @@ def test_data_that_came_after_those_that_were_set_aside_do_not_pass_for_restored
     volume: Path, check: bool
 ) -> None:
     aside.set_aside(volume, "one", check=False)
-    (volume / "data").mkdir()
+    (volume / "data" / "mysql").mkdir(parents=True)
     with pytest.raises(aside.TwiceError, match=r"data\.before-one.*another galera_restore_id; nothing was changed"):
         aside.set_aside(volume, "one", check=check)
     assert names(volume) == ["data", "data.before-one"]
     assert aside.set_aside(volume, "two", check=check)
+
+
+@pytest.mark.parametrize("name", [None, "grastate.dat"])
+def test_a_node_that_was_started_on_what_is_left_hinders_no_second_run(volume: Path, name: str | None) -> None:
+    """It makes the directory, and waits: the playbook may be killed before it has recorded the restore."""
+    aside.set_aside(volume, "one", check=False)
+    (volume / "data").mkdir()
+    if name:
+        (volume / "data" / name).touch()
+    assert "set aside already" in aside.set_aside(volume, "one", check=True)
+    assert names(volume) == ["data", "data.before-one"]
+    assert "set aside already" in aside.set_aside(volume, "one", check=False)
+    assert names(volume) == ["data.before-one"]
 
 
 def test_check_changes_nothing(volume: Path) -> None:
