@@ -277,6 +277,25 @@ def test_where_the_newest_is_no_whole_chain_an_older_one_is_taken_and_that_is_to
     assert "20261121T020000Z-incremental" in said[0]
 
 
+def test_a_named_backup_is_verified_in_the_target_that_has_it_whole(store: VolumeStore, tmp_path: Path) -> None:
+    parent = full(at("2026-11-21 01:00"))
+    child = increment(parent, at("2026-11-21 02:00"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "owner.json").write_text("{}")
+    other = VolumeStore(tmp_path / "other")
+    put_backup(store, child)
+    put_backup(other, child)
+    work, key = tmp_path / "work", tmp_path / "key"
+    for stores in ([other, store], [store, other]):
+        assert verify.verify(stores, child.name, work, key, lambda _: None).name == child.name
+    assert catalog.read(other).by_name[child.name].verification is None
+    with pytest.raises(catalog.ChainError, match=f"{parent.name}, which {child.name} is an increment of, is not there"):
+        verify.verify([other], child.name, work, key, lambda _: None)
+    store.put(child.key, b"{}")
+    with pytest.raises(catalog.ChainError, match=f"backup {child.name} cannot be used in volume"):
+        verify.verify([store], child.name, work, key, lambda _: None)
+
+
 def test_a_backup_that_is_not_there(store: VolumeStore, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="backup nightly is not there; allowed: latest, or the name of a backup"):
         run(store, tmp_path, "nightly")

@@ -66,8 +66,9 @@ def verify(
 ) -> Verification:
     """Restore a backup (`latest`, or its name) below work, check it and put the result beside its manifest.
 
-    Raises Refused where no such backup is there, StoreError where no target can be read or take the result,
-    NoVerdictError where something else than the backup ended the trial: then nothing is put beside it.
+    Raises Refused where no such backup is there, ChainError where it is whole in no target, StoreError where no target
+    can be read or take the result, NoVerdictError where something else than the backup ended the trial: then nothing is
+    put beside it.
     """
     catalogs = _read(stores, say)
     chosen = _chosen([one for _, one in catalogs], name, say)
@@ -168,7 +169,10 @@ def _read(stores: Sequence[Store], say: Callable[[str], None]) -> list[tuple[Sto
 
 
 def _chosen(catalogs: Sequence[catalog.Catalog], name: str, say: Callable[[str], None]) -> selection.Chosen:
-    """The chain of a backup; one that failed before is tried again. Raises Refused where there is none."""
+    """The chain of a backup; one that failed before is tried again.
+
+    Raises Refused where there is none, ChainError where it is whole in no target.
+    """
     if name == LATEST:
         for found in dict.fromkeys(name for name, _ in selection.candidates(catalogs, LATEST, LATEST)):
             for one in (one for one in catalogs if found in one.by_name or found in one.broken):
@@ -177,7 +181,10 @@ def _chosen(catalogs: Sequence[catalog.Catalog], name: str, say: Callable[[str],
                 except catalog.ChainError as error:
                     say(f"cannot verify the newest backup: {error}")
         raise Refused("there is no backup to verify")
-    for one in catalogs:
-        if name in one.by_name:
+    why: catalog.ChainError | None = None
+    for one in (one for one in catalogs if name in (*one.by_name, *one.broken, *one.incomplete)):
+        try:
             return one.chain(name)
-    raise Refused(f"backup {name} is not there; allowed: latest, or the name of a backup")
+        except catalog.ChainError as error:
+            why = error
+    raise why or Refused(f"backup {name} is not there; allowed: latest, or the name of a backup")
