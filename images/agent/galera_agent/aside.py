@@ -17,6 +17,7 @@ from .sources import mib
 
 BEFORE = "data.before-"
 UNDONE = "data.undone-"
+RELEASED = "released."
 
 
 class NoRoomError(Exception):
@@ -90,12 +91,19 @@ def undo(volume: Path, identity: str, *, check: bool) -> str:
 
 
 def release(volume: Path) -> str:
-    """Delete everything that was set aside; returns the sentence that says what. Raises OSError."""
+    """Delete everything that was set aside; returns the sentence that says what. Raises OSError.
+
+    What is half deleted has another name, so that undo() takes it for nothing that could be brought back.
+    """
     paths = [path for prefix in (BEFORE, UNDONE) for path in sorted(volume.glob(f"{prefix}*"))]
-    found = [path for path in paths if path.is_dir() and not path.is_symlink()]
+    for path in (path for path in paths if path.is_dir() and not path.is_symlink()):
+        path.rename(volume / f"{RELEASED}{path.name}")
+    sync_directory(volume)
+    found = sorted(volume.glob(f"{RELEASED}*"))
     for path in found:
         shutil.rmtree(path)
-    return f"deleted {', '.join(path.name for path in found)}" if found else "nothing was set aside"
+    names = ", ".join(path.name.removeprefix(RELEASED) for path in found)
+    return f"deleted {names}" if found else "nothing was set aside"
 
 
 def _move(directory: Path, there: Path) -> None:

@@ -95,6 +95,22 @@ def test_release_deletes_what_was_set_aside_and_no_more(volume: Path) -> None:
     assert names(volume) == ["data"]
 
 
+def test_a_release_that_was_killed_leaves_nothing_that_could_be_brought_back(
+    volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the files may be deleted by then."""
+    (volume / "data" / "mysql").mkdir()
+    aside.set_aside(volume, "one", check=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(aside.shutil, "rmtree", lambda path: (path / "ibdata1").unlink() or sys.exit(143))
+        with pytest.raises(SystemExit):
+            aside.release(volume)
+    assert aside.undo(volume, "one", check=True) == "there is no data.before-one here"
+    assert aside.undo(volume, "one", check=False) == "there is no data.before-one here, and no data"
+    assert aside.release(volume) == "deleted data.before-one"
+    assert names(volume) == []
+
+
 @pytest.fixture
 def restored(volume: Path) -> Path:
     """A volume with the data of before the restore "one", and restored ones in their place."""
