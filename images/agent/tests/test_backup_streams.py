@@ -273,6 +273,43 @@ def test_a_damaged_backup_falls_back_only_where_that_is_allowed(bench: Bench) ->
     assert any("falls back to" in one for one in bench.said)
 
 
+@pytest.mark.parametrize("damage", ["missing", "unreadable", "flipped"])
+@pytest.mark.parametrize(
+    ("named", "applied"),
+    [
+        (("second", "latest"), "full first"),
+        (("first", "latest"), "full"),
+        (("full", "second"), "full first"),
+        (("full", "none"), "old"),
+    ],
+)
+def test_a_named_backup_falls_back_only_where_that_is_allowed(
+    bench: Bench, named: tuple[str, str], applied: str, damage: str
+) -> None:
+    backup = getattr(bench, named[0])
+    inner = getattr(bench, named[1]).name if named[1] == "second" else named[1]
+    one = bench.second if named[1] == "second" else backup
+    if damage == "missing":
+        shutil.rmtree(bench.file(one).parent)
+    elif damage == "unreadable":
+        (bench.path / "store" / one.key).write_text("{}")
+    else:
+        bench.file(one).write_bytes(b"x" * one.size)
+    with pytest.raises((Refused, StreamError), match=one.name):
+        bench.restore(backup=backup.name, increment=inner)
+    assert bench.untouched()
+    bench.restore(backup=backup.name, increment=inner, fallback=True)
+    assert bench.applied == applied
+    assert any("falls back" in line and one.name in line for line in bench.said)
+
+
+def test_what_is_no_name_of_a_backup_falls_back_to_nothing(bench: Bench) -> None:
+    for name in ("nightly", "20261101T010000Z-full"):
+        with pytest.raises(Refused, match=f"SOURCE_BACKUP is '{name}', which is not there"):
+            bench.restore(backup=name, fallback=True)
+    assert bench.untouched()
+
+
 def test_a_missing_link_falls_back_only_where_that_is_allowed(bench: Bench) -> None:
     shutil.rmtree(bench.file(bench.full).parent)
     with pytest.raises(Refused, match=f"backup {bench.full.name}, which {bench.first.name} is an increment of"):

@@ -182,7 +182,7 @@ def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
         )
     try:
         for found in _sources(plan, stores, log):
-            if without and _wants_newest(plan):
+            if without and (_wants_newest(plan) or (plan.fallback and plan.target_point is None)):
                 found.warning = "; ".join(filter(None, [found.warning, f"{without}, which may be newer"]))
             yield found
     except Refused as error:
@@ -207,7 +207,7 @@ def _sources(
     reasons: list[str] = []
     best: dict[str, str] = {}
     found_one = False
-    wanted = selection.candidates(read, plan.backup, plan.increment, plan.target_point)
+    wanted = selection.candidates(read, plan.backup, plan.increment, plan.target_point, fallback=plan.fallback)
     for name, copies in groupby(wanted, key=itemgetter(0)):
         history = selection.history(read, name)
         if best and name not in best.values() and not plan.fallback:
