@@ -109,7 +109,18 @@ def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Source]:
         return
     if plan.target_point is not None:
         raise Refused(f"{plan.store} holds no archive of binary logs; a time or a GTID cannot be restored from it")
-    yield Directories(chain.choose(chain.read_store(plan.store), plan.backup, plan.increment), log)
+    store = chain.read_store(plan.store)
+    try:
+        chosen = chain.choose(store, plan.backup, plan.increment)
+    except Refused as error:
+        if not plan.fallback:
+            raise
+        try:
+            chosen = chain.choose(chain.sound(store), plan.backup, plan.increment)
+        except Refused:
+            raise error from None
+        log(f"falls back: {error}")
+    yield Directories(chosen, log)
 
 
 def restore(

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -338,6 +339,22 @@ def go(plan: restore.Plan, log: Callable[[str], None] = lambda _: None, version:
 
 def seen(*places: Path) -> list[str]:
     return sorted(str(path) for place in places for path in place.rglob("*"))
+
+
+def test_directories_fall_back_only_where_that_is_allowed(plan: restore.Plan) -> None:
+    """One that mariadb-backup is still at work on, a missing link, and one that takes no increments."""
+    put(plan.store, *LATER[:3])
+    (plan.store / "newer" / "mariadb_backup_info").unlink()
+    put(plan.store, "inc4", (49700, 50000, 50100), ("43:00", "43:01"), "inc3")
+    put(plan.store, "prepared", (0, 50000, 50100), ("43:02", "43:03"), change=("full-backuped", "full-prepared"))
+    with pytest.raises(Refused, match=r"an incomplete backup \(newer: it has no mariadb_backup_info"):
+        go(plan)
+    said: list[str] = []
+    assert "restored full + inc1 + inc2 into" in go(replace(plan, fallback=True), said.append)
+    assert said[0].startswith("falls back: the latest is unknown, since the backup volume holds an incomplete backup")
+    for named in ("newer", "prepared", "absent"):
+        with pytest.raises(Refused, match=named):
+            go(replace(plan, fallback=True, backup=named))
 
 
 def test_a_restore_and_the_same_again(plan: restore.Plan) -> None:
