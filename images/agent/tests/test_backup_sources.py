@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from backup_samples import OWNER, at, full, increment, put_backup, put_segment
 from galera_agent import restore
-from galera_agent.backup import streams
+from galera_agent.backup import catalog, streams, summary
 from galera_agent.backup.recovery import Target
 from galera_agent.backup.store import StoreError
 from galera_agent.backup.volume_store import VolumeStore
@@ -75,6 +75,34 @@ def test_a_segment_that_is_not_whole_is_found_before_anything_is_unpacked(
     with pytest.raises(Refused, match=f"{second.object.key} {told}"):
         taken(target_point=Target())
     assert taken(target_point=Target(sequence=20)) == ["one transaction 20", "two transaction 20"]
+
+
+def test_what_cannot_be_replayed_is_told(both: tuple[VolumeStore, VolumeStore]) -> None:
+    """No interval goes over a segment of which only the document is there."""
+    store = both[0]
+    put_segment(store, FULL, 21, 30, at("2026-11-21 02:00"))
+    put_segment(store, FULL, 31, 40, at("2026-11-21 02:30"))
+
+    def told() -> tuple[list[str], list[tuple[int, int]]]:
+        (target,) = summary.describe([(store, catalog.read(store))], at("2026-11-21 05:00"))["targets"]
+        return target["problems"], [(one["first"], one["last"]) for one in target["intervals"]]
+
+    assert told() == ([], [(10, 40)])
+    store.delete(next(one.key for one in store.list("binlogs/") if "21-" in one.key and one.key.endswith(".zst")))
+    problems, intervals = told()
+    assert intervals == [(10, 20)]
+    assert problems == [
+        "transactions 21 to 30 are not archived: what comes after them can be restored only from the next backup on"
+    ]
+    with pytest.raises(Refused, match=r"the nearest that can be restored are .* to 2026-11-21T01:30:00Z"):
+        streams_of(store, target_point=Target(sequence=35))
+
+
+def streams_of(store: VolumeStore, **plan: object) -> list[streams.Streams]:
+    wanted = replace(restore.Plan(), **plan)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "open_targets", lambda file, volume: [store])
+        return list(streams.sources(wanted, lambda _: None))
 
 
 @pytest.mark.parametrize(

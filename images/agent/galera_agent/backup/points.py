@@ -35,7 +35,7 @@ def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.
     if not good:
         return [], 0
     uuid = _history(read, good)
-    spans, load = segment.spans(store, uuid), load_segment(store)
+    spans, load = segment.stored(segment.sizes(store, uuid)), load_segment(store)
     domain = load(spans[-1]).domain if spans else 0
     mine = [one for one in good if one.uuid == uuid]
     gone_back = fork.read(store, uuid) if spans else None
@@ -47,7 +47,9 @@ def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.
 def broken_off(store: Store, read: catalog.Catalog, found: Sequence[recovery.Interval]) -> tuple[int, int] | None:
     """As in recovery, of the history of known_intervals, which found is of. Raises StoreError."""
     good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
-    return recovery.broken_off(found, segment.spans(store, _history(read, good))) if good else None
+    if not good:
+        return None
+    return recovery.broken_off(found, segment.stored(segment.sizes(store, _history(read, good))))
 
 
 def _history(read: catalog.Catalog, good: Sequence[Manifest]) -> str:

@@ -191,6 +191,12 @@ def chosen(found: Sequence[Span], after: int, until: int) -> list[Span]:
     return result
 
 
+def stored(there: Mapping[str, int]) -> list[Span]:
+    """The segments of which there are document and object. there: sizes()."""
+    suffixes = (".zst", ".zst.age")
+    return [one for one in named(there) if any(one.key.removesuffix(".json") + end in there for end in suffixes)]
+
+
 def named(keys: Iterable[str]) -> list[Span]:
     """The segments of which the documents are among these keys."""
     found = ((key, _KEY.fullmatch(key.rpartition("/")[2])) for key in keys)
