@@ -24,6 +24,7 @@ from galera_agent.backup.segment import Segment
 from galera_agent.backup.store import StoreError
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
+from galera_agent.sources import TARGET_EXTRA, TEMP_EXTRA
 from stream_samples import VERSION, content, install, put
 
 
@@ -385,6 +386,14 @@ def test_the_last_line_says_that_the_data_are_of_another_history(bench: Bench) -
     shutil.rmtree(bench.path / "target" / "data")
     bench.store.put("owner.json", replace(OWNER, uuid=OTHER_UUID).to_json())
     assert f"; WARNING: {bench.second.name} is of another history" in bench.restore()
+
+
+def test_increments_need_the_room_of_the_largest_one(bench: Bench) -> None:
+    """A chain of a day may hold the same pages many times over, and the volume is that of a node."""
+    small = put(bench.store, increment(bench.second, at("2026-11-20 04:00"), data_bytes=10), content("small"))
+    plan = restore.Plan(store=bench.path / "store", settings=bench.path / "none", backup=small.name)
+    (source,) = streams.sources(plan, bench.said.append)
+    assert source.space() == (TEMP_EXTRA, 5000 + 5000 + TARGET_EXTRA)
 
 
 @pytest.mark.parametrize("server", ["12.0.1-MariaDB", "nonsense"])

@@ -124,6 +124,9 @@ class Ends:
 
     def __init__(self, *_: Any) -> None: ...
     def check(self, version: str) -> None: ...
+    def space(self) -> tuple[int, int]:
+        return 0, 0
+
     def build(self, fresh: Path, work: Path, tools: Any) -> dict[str, str]:
         raise self.error
 
@@ -235,12 +238,26 @@ def test_a_target_that_is_down_is_left_out(store: VolumeStore, tmp_path: Path) -
         verify.verify([down], "latest", work, key, lambda _: None)
 
 
+def test_a_place_without_room_is_not_filled(store: VolumeStore, tmp_path: Path) -> None:
+    """It may be the disk of a Kubernetes node, from which pods are evicted when it is full."""
+    large = full(at("2026-11-22 01:00"), data_bytes=1 << 60)
+    put_backup(store, large)
+    with pytest.raises(
+        NoVerdictError, match=f"{large.name} was not verified.*work has too little space: at least .* MiB needed"
+    ):
+        run(store, tmp_path)
+    assert catalog.read(store).by_name[large.name].verification is None
+
+
 def test_the_result_lies_beside_the_manifest(
     store: VolumeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Source:
         def __init__(self, *_: Any) -> None: ...
         def check(self, version: str) -> None: ...
+        def space(self) -> tuple[int, int]:
+            return 0, 0
+
         def build(self, fresh: Path, work: Path, tools: Any) -> dict[str, str]:
             return {}
 

@@ -92,10 +92,12 @@ class Streams:
             check_key(self._identity, [step.segment.recipients for step in self._steps if step.segment.encryption])
 
     def space(self) -> tuple[int, int]:
-        """All of it in the target, where increments are unpacked, too; nothing of size on the temporary volume."""
-        data = sum(one.manifest.data_bytes for one in self._backups)
-        replayed = sum(step.segment.data_bytes for step in self._steps)
-        return TEMP_EXTRA, data + replayed + TARGET_EXTRA
+        """At least so much in the target, where one increment at a time is unpacked as well; little in the other one.
+
+        How much of an increment, or of what is replayed, are pages that were there before is not known.
+        """
+        full, *increments = (one.manifest.data_bytes for one in self._backups)
+        return TEMP_EXTRA, full + max(increments, default=0) + TARGET_EXTRA
 
     def build(self, fresh: Path, work: Path, tools: offline.Tools) -> dict[str, str]:
         """Unpack and prepare. Raises CorruptError, StreamError, StoreError, StepError or OSError."""

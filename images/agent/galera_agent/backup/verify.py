@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .. import offline, sql
 from ..chain import LATEST, Refused
-from ..place import locked
+from ..place import locked, require_space
 from . import catalog, selection, server
 from .binlog import Query
 from .manifest import Verification, verification_key
@@ -127,6 +127,7 @@ def _try(source: Streams, place: Path, say: Callable[[str], None]) -> Tables:
     with tempfile.TemporaryDirectory() as scratch:
         tools = offline.Tools(Path(scratch), say)
         source.check(offline.tool_version())
+        require_space(place.parent, source.space()[1])
         layout = source.build(data, place, tools)
         options = [f"--{name}={value}" for name, value in layout.items()]
         with tools.serving(data, options) as socket, server.connection(socket, timeout=None) as query:
