@@ -21,8 +21,8 @@ description:
     encrypted for another key, and a point in time that is not archived, before it writes anything.
   - Also runs a trial restore, with O(again=true).
   - Fails before it applies anything where a claim that the Job uses does not exist.
-  - Shows the log of the Job while it runs, and why its pod has not started, where it works in the process of the play (connection local, the play's own
-    Python, no C(async)).
+  - Shows the log of the Job while it runs, and why its pod has not started, where it works in the process of the play
+    (connection local, the play's own Python, no C(async)).
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - stateful.galera.attributes
