@@ -77,6 +77,15 @@ def test_a_segment_that_is_not_whole_is_found_before_anything_is_unpacked(
     assert taken(target_point=Target(sequence=20)) == ["one transaction 20", "two transaction 20"]
 
 
+def test_latest_does_not_end_earlier_since_a_segment_is_missing(both: tuple[VolumeStore, VolumeStore]) -> None:
+    """The other target, which was away then, has less."""
+    store = both[0]
+    store.delete(put_segment(store, FULL, 21, 30, at("2026-11-21 02:00")).object.key)
+    with pytest.raises(Refused, match="is missing: the archive is not whole"):
+        taken(target_point=Target())
+    assert taken(target_point=Target(), fallback=True) == ["two transaction 20"]
+
+
 def test_what_cannot_be_replayed_is_told(both: tuple[VolumeStore, VolumeStore]) -> None:
     """No interval goes over a segment of which only the document is there."""
     store = both[0]

@@ -162,6 +162,20 @@ class _Progress:
             self._tell(f"{self._told} % of {self._total / 2**20:.1f} MiB are unpacked")
 
 
+class _Torn(str):
+    """Why a chain cannot be restored. reach: how far its archive would go, were it whole."""
+
+    reach = 0
+
+
+class _TornError(TargetError):
+    """The archive is not whole. reach: how far it would go."""
+
+    def __init__(self, text: str, reach: int) -> None:
+        super().__init__(text)
+        self.reach = reach
+
+
 def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
     """The chain that the plan names, in each target that has it; then, where allowed, older ones.
 
@@ -247,12 +261,14 @@ def _copies(plan: Plan, found: Iterator[Streams | str]) -> Iterator[Streams | st
         yield from found
         return
     good: list[Streams] = []
+    furthest = 0
     for one in found:
+        if isinstance(one, Streams | _Torn):
+            furthest = max(furthest, one.reach)
         if isinstance(one, str):
             yield one
         else:
             good.append(one)
-    furthest = max((one.reach for one in good), default=0)
     good.sort(key=lambda one: one.reach, reverse=True)
     yield from (one for one in good if plan.fallback or one.reach == furthest)
 
@@ -284,7 +300,9 @@ def _source(
     try:
         steps = _steps(store, candidate, plan.target_point, read)
     except (TargetError, SegmentError, StoreError) as error:
-        return f"{name} in {store.label}: {error}"
+        why = _Torn(f"{name} in {store.label}: {error}")
+        why.reach = error.reach if isinstance(error, _TornError) else 0
+        return why
     return Streams(store, candidate, steps, plan.target_point, plan.keys / IDENTITY, log)
 
 
@@ -336,7 +354,7 @@ def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Ca
     if foreign := [one.segment for one in found if one.segment.domain != domain]:
         raise TargetError(f"{foreign[0].key} is of domain {foreign[0].domain}, and the archive of domain {domain}")
     if torn := [problem for one in found if (problem := segment.problem_of(one.segment, there))]:
-        raise TargetError(f"{torn[0]}: the archive is not whole")
+        raise _TornError(f"{torn[0]}: the archive is not whole", found[-1].segment.last)
     return found
 
 
