@@ -27,6 +27,8 @@ _JOB, _POD = KINDS["Job"], KINDS["Pod"]
 _LOOK_SECONDS = 0.5
 # The log is read that often while the Job runs, for whoever watches
 _TELL_SECONDS = 2.0
+# So long a pod may take to start before it is said why it has not
+_START_SECONDS = 10.0
 _LOG_LINES = 50
 _REMOVE_SECONDS = 60.0
 _JOB_LABEL = "batch.kubernetes.io/job-name"
@@ -130,6 +132,8 @@ class Runner:
     ) -> None:
         self._client, self._document, self._timeout, self._say = client, document, timeout, say
         self._said: tuple[str, ...] = ()
+        # Why its pod has not started, since when, and whether that was said
+        self._held_up, self._held_up_since, self._held_up_said = "", 0.0, False
         self._clock, self._sleep = clock, sleep
 
     def step(self, again: bool) -> str:
@@ -192,8 +196,19 @@ class Runner:
         if self._say is not None:
             for line in unsaid(self._said, log):
                 self._say(line)
+            if not log:
+                self._tell_trouble(self._say)
         self._said = log or self._said
         return log
+
+    def _tell_trouble(self, say: t.Callable[[str], None]) -> None:
+        """Say why no pod of it has started, once that has stood for a while."""
+        found = self._trouble() or ("" if self._pods() else "it has no pod yet")
+        if found != self._held_up:
+            self._held_up, self._held_up_since, self._held_up_said = found, self._clock(), False
+        elif found and not self._held_up_said and self._clock() - self._held_up_since >= _START_SECONDS:
+            say(f"{self._document} has not started: {found}")
+            self._held_up_said = True
 
     def log(self) -> tuple[str, ...]:
         """The last lines of its newest pod, none where there is none."""
@@ -208,8 +223,10 @@ class Runner:
         return tuple(line for line in text.splitlines() if line.strip())
 
     def _seen(self) -> str:
-        trouble = next((found for pod in self._pods() if (found := trouble_of(pod))), "")
-        return trouble or next(iter(self.log()[-1:]), "") or "it has no pod yet"
+        return self._trouble() or next(iter(self.log()[-1:]), "") or "it has no pod yet"
+
+    def _trouble(self) -> str:
+        return next((found for pod in self._pods() if (found := trouble_of(pod))), "")
 
     def _live(self) -> Manifest | None:
         return self._client.get(_JOB, self._document.name, self._document.namespace)

@@ -20,8 +20,9 @@ description:
   - The Job refuses a volume that is not empty, a backup that is damaged, incomplete, newer than its MariaDB or
     encrypted for another key, and a point in time that is not archived, before it writes anything.
   - Also runs a trial restore, with O(again=true).
-  - Shows the log of the Job while it runs, where it works in the process of the play (connection local, the play's own
-    Python, no C(async)).
+  - Fails before it applies anything where a claim that the Job uses does not exist.
+  - Shows the log of the Job while it runs, and why its pod has not started, where it works in the process of the play
+    (connection local, the play's own Python, no C(async)).
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - stateful.galera.attributes
@@ -110,7 +111,7 @@ from ansible_collections.stateful.galera.plugins.module_utils._argspec import ar
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError, and_list
 from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner, users_of
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
-from ansible_collections.stateful.galera.plugins.module_utils._kinds import read_document
+from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, read_document
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._kinds import Document
@@ -143,6 +144,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         log = runner.log() if step == "nothing" else ()
         return {"changed": step != "nothing", "message": said.get(step, f"Would run {job}."), "log": list(log)}
     if step in ("create", "replace"):
+        _require_claims(client, job, needed)
         runner.clear(params["again"])
         _await_claims(client, needed, min(params["wait_timeout"], _CLAIM_SECONDS))
     if step != "nothing":
@@ -161,6 +163,21 @@ def _named(text: str, settings: t.Mapping[str, str]) -> str:
     for setting, variable in settings.items():
         text = re.sub(rf"\b{re.escape(setting)}\b", variable, text)
     return text
+
+
+def _require_claims(client: Client, job: Document, needed: t.Sequence[Document]) -> None:
+    """Raise GaleraError where the Job would wait for a claim that does not exist."""
+    pod = ((job.manifest.get("spec") or {}).get("template") or {}).get("spec") or {}
+    wanted = [(volume.get("persistentVolumeClaim") or {}).get("claimName") for volume in pod.get("volumes") or []]
+    given = {each.name for each in needed if each.kind.kind == "PersistentVolumeClaim"}
+    kind = KINDS["PersistentVolumeClaim"]
+    for name in (each for each in wanted if each and each not in given):
+        if client.get(kind, name, job.namespace) is None:
+            there = sorted(claim["metadata"]["name"] for claim in client.list_all(kind, job.namespace))
+            raise GaleraError(
+                f"The claim {name}, which {job} needs, does not exist in namespace {job.namespace}; there are: "
+                f"{and_list(there) or 'none'}. Nothing was restored."
+            )
 
 
 def _await_claims(client: Client, needed: t.Sequence[Document], timeout: float) -> None:

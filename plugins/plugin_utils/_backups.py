@@ -35,7 +35,8 @@ def bucket_given(values: Values) -> list[str]:
     bucket = f"{_PREFIX}s3_bucket"
     if values.get(bucket) or values.get("galera_restore_s3_bucket"):
         return []
-    given = sorted(name for name in values if name.startswith(f"{_PREFIX}s3_") and values[name] not in (None, ""))
+    names = (name for name in values if name.startswith((f"{_PREFIX}s3_", "galera_restore_s3_")))
+    given = sorted(name for name in names if values[name] not in (None, ""))
     return [f"{bucket} is missing: {given[0]} must go with it."] if given else []
 
 

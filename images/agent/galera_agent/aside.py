@@ -11,12 +11,13 @@ import os
 import shutil
 from pathlib import Path
 
-from .datadir import locked_file, sync_directory
+from .datadir import inspect, locked_file, sync_directory
 from .purge import InUseError
 from .sources import mib
 
 BEFORE = "data.before-"
 UNDONE = "data.undone-"
+RELEASED = "released."
 
 
 class NoRoomError(Exception):
@@ -35,7 +36,11 @@ def set_aside(volume: Path, identity: str, *, check: bool) -> str:
     changed, and OSError.
     """
     data, kept = volume / "data", volume / f"{BEFORE}{identity}"
-    if kept.exists() and data.exists():
+    if kept.exists() and data.exists() and inspect(data) == "empty":
+        # A node was started meanwhile, found nothing and waited
+        if not check:
+            shutil.rmtree(data)
+    elif kept.exists() and data.exists():
         # Which of them the cluster is to go back to is not known, and the present ones must not pass for restored ones
         raise TwiceError(
             f"the volume holds {kept.name}, which this restore has set aside, and data that came after it: to set "
@@ -76,18 +81,29 @@ def undo(volume: Path, identity: str, *, check: bool) -> str:
         _move(data, undone)
         said = [f"kept the restored data as {undone.name}"]
     if kept.exists():
+        if not said:
+            # Where no restored data have come, this tells the next run that what it finds as data are the old ones
+            (volume / f"{UNDONE}{identity}").mkdir(exist_ok=True)
+            sync_directory(volume)
         _move(kept, data)
         said = [f"brought {kept.name} back", *said]
     return ", ".join(said) or f"there is no {kept.name} here, and no data"
 
 
 def release(volume: Path) -> str:
-    """Delete everything that was set aside; returns the sentence that says what. Raises OSError."""
+    """Delete everything that was set aside; returns the sentence that says what. Raises OSError.
+
+    What is half deleted has another name, so that undo() takes it for nothing that could be brought back.
+    """
     paths = [path for prefix in (BEFORE, UNDONE) for path in sorted(volume.glob(f"{prefix}*"))]
-    found = [path for path in paths if path.is_dir() and not path.is_symlink()]
+    for path in (path for path in paths if path.is_dir() and not path.is_symlink()):
+        path.rename(volume / f"{RELEASED}{path.name}")
+    sync_directory(volume)
+    found = sorted(volume.glob(f"{RELEASED}*"))
     for path in found:
         shutil.rmtree(path)
-    return f"deleted {', '.join(path.name for path in found)}" if found else "nothing was set aside"
+    names = ", ".join(path.name.removeprefix(RELEASED) for path in found)
+    return f"deleted {names}" if found else "nothing was set aside"
 
 
 def _move(directory: Path, there: Path) -> None:

@@ -157,6 +157,13 @@ def choose(store: Store, backup: str, increment: str) -> tuple[Backup, ...]:
     return chosen
 
 
+def sound(store: Store) -> Store:
+    """Only what can be restored: no torsos, and nothing of which the chain is broken or cannot be restored."""
+    lines = [(one, _line(store, one)) for one in store.backups]
+    good = [one for one, line in lines if line[0].kind != INCREMENTAL and not any(link.problem for link in line)]
+    return Store(tuple(good), (), store.other)
+
+
 def check_versions(chain: Iterable[Backup], tool: str) -> None:
     """Refuse backups of a server newer than the tool; tool is what `mariadb-backup --version` prints."""
     mine = series(tool.partition("MariaDB server")[2])

@@ -32,7 +32,7 @@ def require_space(directory: Path, need: int) -> None:
     found = os.statvfs(directory)
     free = found.f_bavail * found.f_frsize
     if free < need:
-        raise Refused(f"{directory} has too little space: {mib(need)} MiB needed, {mib(free)} MiB free")
+        raise Refused(f"{directory} has too little space: at least {mib(need)} MiB needed, {mib(free)} MiB free")
 
 
 def sync(path: Path) -> None:

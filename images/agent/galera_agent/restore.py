@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -33,6 +34,8 @@ MARKER = "galera_restored.json"
 _WORK = "galera-restore-"
 # Galera writes them when a server starts; a restore removes those of its own steps
 _STARTED = ("grastate.dat", "gvwstate.dat", "galera.cache")
+# Words of programs that found no room: the next try would end in the same way, after as many hours
+_FULL = re.compile(r"No space left|(Errcode:|[Ee]rrno:?|error number) 28\b|[Dd]isk quota")
 _OURS = ("root", "mysql", "xtrabackup", "mariadb.sys")
 
 
@@ -80,7 +83,7 @@ def command(env: Mapping[str, str], log: Callable[[str], None]) -> int:
         return 2
     except (offline.StepError, StreamError, StoreError, OSError) as error:
         print(f"failed: {error}", file=sys.stderr)
-        return 1
+        return 2 if _FULL.search(str(error)) else 1
     return 0
 
 
@@ -109,7 +112,18 @@ def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Source]:
         return
     if plan.target_point is not None:
         raise Refused(f"{plan.store} holds no archive of binary logs; a time or a GTID cannot be restored from it")
-    yield Directories(chain.choose(chain.read_store(plan.store), plan.backup, plan.increment), log)
+    store = chain.read_store(plan.store)
+    try:
+        chosen = chain.choose(store, plan.backup, plan.increment)
+    except Refused as error:
+        if not plan.fallback:
+            raise
+        try:
+            chosen = chain.choose(chain.sound(store), plan.backup, plan.increment)
+        except Refused:
+            raise error from None
+        log(f"falls back: {error}")
+    yield Directories(chosen, log)
 
 
 def restore(
@@ -129,7 +143,10 @@ def restore(
             try:
                 return _restore(plan, source, log, version, tools)
             except CorruptError as error:
-                another = next(candidates, None)
+                try:
+                    another = next(candidates, None)
+                except (Refused, StoreError) as none:
+                    raise type(none)(f"{error}; {none}") from None
                 if another is None:
                     raise
                 log(f"{error}; falls back to {_titles(another)}, of {another.until}")

@@ -41,7 +41,7 @@ class Source(Protocol):
         """Look at everything that can be known before bytes move. version: of mariadb-backup. Raises Refused."""
 
     def space(self) -> tuple[int, int]:
-        """Bytes that are needed on the temporary volume and on the target."""
+        """Bytes that are needed at least on the temporary volume and on the target."""
 
     def build(self, fresh: Path, work: Path, tools: offline.Tools) -> dict[str, str]:
         """Make the data directory in a place that is not there yet; returns its layout (offline.read_layout).
@@ -77,9 +77,9 @@ class Directories:
         chain.check_versions(self._backups, version)
 
     def space(self) -> tuple[int, int]:
-        """All of it, in both places."""
-        data = sum(offline.size(one.path, chain.nested(one.path)) for one in self._backups)
-        return data + TEMP_EXTRA, data + TARGET_EXTRA
+        """The full one in both places, and beside it one increment at a time."""
+        full, *increments = (offline.size(one.path, chain.nested(one.path)) for one in self._backups)
+        return full + max(increments, default=0) + TEMP_EXTRA, full + TARGET_EXTRA
 
     def build(self, fresh: Path, work: Path, tools: offline.Tools) -> dict[str, str]:
         """Copy, prepare, apply each increment, move."""

@@ -33,11 +33,24 @@ def test_data_that_came_after_those_that_were_set_aside_do_not_pass_for_restored
     volume: Path, check: bool
 ) -> None:
     aside.set_aside(volume, "one", check=False)
-    (volume / "data").mkdir()
+    (volume / "data" / "mysql").mkdir(parents=True)
     with pytest.raises(aside.TwiceError, match=r"data\.before-one.*another galera_restore_id; nothing was changed"):
         aside.set_aside(volume, "one", check=check)
     assert names(volume) == ["data", "data.before-one"]
     assert aside.set_aside(volume, "two", check=check)
+
+
+@pytest.mark.parametrize("name", [None, "grastate.dat"])
+def test_a_node_that_was_started_on_what_is_left_hinders_no_second_run(volume: Path, name: str | None) -> None:
+    """It makes the directory, and waits: the playbook may be killed before it has recorded the restore."""
+    aside.set_aside(volume, "one", check=False)
+    (volume / "data").mkdir()
+    if name:
+        (volume / "data" / name).touch()
+    assert "set aside already" in aside.set_aside(volume, "one", check=True)
+    assert names(volume) == ["data", "data.before-one"]
+    assert "set aside already" in aside.set_aside(volume, "one", check=False)
+    assert names(volume) == ["data.before-one"]
 
 
 def test_check_changes_nothing(volume: Path) -> None:
@@ -82,6 +95,22 @@ def test_release_deletes_what_was_set_aside_and_no_more(volume: Path) -> None:
     assert names(volume) == ["data"]
 
 
+def test_a_release_that_was_killed_leaves_nothing_that_could_be_brought_back(
+    volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the files may be deleted by then."""
+    (volume / "data" / "mysql").mkdir()
+    aside.set_aside(volume, "one", check=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(aside.shutil, "rmtree", lambda path: (path / "ibdata1").unlink() or sys.exit(143))
+        with pytest.raises(SystemExit):
+            aside.release(volume)
+    assert aside.undo(volume, "one", check=True) == "there is no data.before-one here"
+    assert aside.undo(volume, "one", check=False) == "there is no data.before-one here, and no data"
+    assert aside.release(volume) == "deleted data.before-one"
+    assert names(volume) == []
+
+
 @pytest.fixture
 def restored(volume: Path) -> Path:
     """A volume with the data of before the restore "one", and restored ones in their place."""
@@ -123,6 +152,20 @@ def test_undo_leaves_a_volume_without_old_data_empty(volume: Path) -> None:
     assert aside.undo(volume, "one", check=False) == "kept the restored data as data.undone-one"
     assert names(volume) == ["data.undone-one"]
     assert "already" in aside.undo(volume, "one", check=False)
+
+
+def test_undo_of_a_volume_without_restored_data_may_be_run_again(volume: Path) -> None:
+    aside.set_aside(volume, "one", check=False)
+    assert aside.undo(volume, "one", check=False) == "brought data.before-one back"
+    assert "already" in aside.undo(volume, "one", check=False)
+    assert names(volume / "data") == ["ibdata1"]
+
+
+def test_undo_that_was_killed_before_it_brought_anything_back_goes_on(volume: Path) -> None:
+    aside.set_aside(volume, "one", check=False)
+    (volume / "data.undone-one").mkdir()
+    assert aside.undo(volume, "one", check=False) == "brought data.before-one back"
+    assert names(volume / "data") == ["ibdata1"]
 
 
 def test_undo_of_another_restore_brings_nothing_of_this_one_back(restored: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from backup_samples import UUID, catalog, full, put_segment
 from binlog_samples import write
 from galera_agent.backup import binlog as archiver
-from galera_agent.backup import fork, segment, streams, summary
+from galera_agent.backup import fork, points, segment, streams, summary
 from galera_agent.backup.binlog import Outcome
 from galera_agent.backup.binlog_events import Gtid, Transaction
 from galera_agent.backup.fork import Fork
@@ -160,7 +160,7 @@ def test_nothing_is_replayed_on_a_backup_from_after_it(server: Server, store: Vo
     with pytest.raises(TargetError, match="transaction 8 was committed again after 2026-11-21T14:00:00Z"):
         streams._steps(store, found.backups[1:], Target())
     assert streams._steps(store, found.backups[1:], Target(time=after.finished)) == []
-    intervals, _ = streams.known_intervals(store, found)
+    intervals, _ = points.known_intervals(store, found)
     assert [(one.first, one.last, one.until) for one in intervals] == [(8, 10, NOW), (8, 8, after.finished)]
 
 

@@ -24,6 +24,7 @@ from galera_agent.backup.segment import Segment
 from galera_agent.backup.store import StoreError
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
+from galera_agent.sources import TARGET_EXTRA, TEMP_EXTRA
 from stream_samples import VERSION, content, install, put
 
 
@@ -273,6 +274,43 @@ def test_a_damaged_backup_falls_back_only_where_that_is_allowed(bench: Bench) ->
     assert any("falls back to" in one for one in bench.said)
 
 
+@pytest.mark.parametrize("damage", ["missing", "unreadable", "flipped"])
+@pytest.mark.parametrize(
+    ("named", "applied"),
+    [
+        (("second", "latest"), "full first"),
+        (("first", "latest"), "full"),
+        (("full", "second"), "full first"),
+        (("full", "none"), "old"),
+    ],
+)
+def test_a_named_backup_falls_back_only_where_that_is_allowed(
+    bench: Bench, named: tuple[str, str], applied: str, damage: str
+) -> None:
+    backup = getattr(bench, named[0])
+    inner = getattr(bench, named[1]).name if named[1] == "second" else named[1]
+    one = bench.second if named[1] == "second" else backup
+    if damage == "missing":
+        shutil.rmtree(bench.file(one).parent)
+    elif damage == "unreadable":
+        (bench.path / "store" / one.key).write_text("{}")
+    else:
+        bench.file(one).write_bytes(b"x" * one.size)
+    with pytest.raises((Refused, StreamError), match=one.name):
+        bench.restore(backup=backup.name, increment=inner)
+    assert bench.untouched()
+    bench.restore(backup=backup.name, increment=inner, fallback=True)
+    assert bench.applied == applied
+    assert any("falls back" in line and one.name in line for line in bench.said)
+
+
+def test_what_is_no_name_of_a_backup_falls_back_to_nothing(bench: Bench) -> None:
+    for name in ("nightly", "20261101T010000Z-full"):
+        with pytest.raises(Refused, match=f"SOURCE_BACKUP is '{name}', which is not there"):
+            bench.restore(backup=name, fallback=True)
+    assert bench.untouched()
+
+
 def test_a_missing_link_falls_back_only_where_that_is_allowed(bench: Bench) -> None:
     shutil.rmtree(bench.file(bench.full).parent)
     with pytest.raises(Refused, match=f"backup {bench.full.name}, which {bench.first.name} is an increment of"):
@@ -280,6 +318,34 @@ def test_a_missing_link_falls_back_only_where_that_is_allowed(bench: Bench) -> N
     bench.restore(fallback=True)
     assert bench.applied == "old"
     assert any(one.startswith("falls back: backup") for one in bench.said)
+
+
+@pytest.mark.parametrize("damage", ["missing", "unreadable"])
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_the_newest_increment_of_a_named_backup_is_not_passed_over(bench: Bench, which: str, damage: str) -> None:
+    put(bench.store, full(at("2026-11-21 01:00")), content("later"))
+    one = getattr(bench, which)
+    if damage == "unreadable":
+        (bench.path / "store" / one.key).write_text("{}")
+    elif which == "first":
+        shutil.rmtree(bench.file(one).parent)
+    else:
+        bench.file(one).unlink()
+    with pytest.raises(Refused, match=f"backup {one.name}.* (is not there|cannot be used) in volume"):
+        bench.restore(backup=bench.full.name)
+    assert bench.untouched()
+    bench.restore(backup=bench.full.name, fallback=True)
+    assert bench.applied == ("full" if which == "first" else "full first")
+
+
+def test_a_damaged_increment_of_another_chain_hinders_nothing(bench: Bench) -> None:
+    later = put(bench.store, full(at("2026-11-21 01:00")), content("later"))
+    shutil.rmtree(bench.file(bench.first).parent)
+    bench.restore(backup=later.name)
+    assert bench.applied == "later"
+    shutil.rmtree(bench.path / "target" / "data")
+    bench.restore(backup=bench.old.name)
+    assert bench.applied == "old"
 
 
 def test_a_backup_of_which_the_verification_failed(bench: Bench) -> None:
@@ -300,11 +366,34 @@ def test_the_second_target_stands_in_for_the_first(bench: Bench, monkeypatch: py
     assert any(f"in {both[1].label}" in one for one in bench.said)
 
 
+def test_what_is_damaged_is_told_where_no_other_copy_can_be_restored(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(bench.path / "store", bench.path / "copy")
+    bench.file(bench.full).write_bytes(b"x" * bench.full.size)
+    copy = VolumeStore(bench.path / "copy")
+    copy.put(verification_key(bench.second.name), verification(bench.second, "failed").to_json())
+    monkeypatch.setattr(streams, "open_targets", lambda file, volume: [bench.store, copy])
+    with pytest.raises(
+        Refused, match=f"{bench.full.objects[0].key} has the SHA-256 .*; .*: the verification of .* failed"
+    ):
+        bench.restore()
+    assert bench.untouched()
+
+
 def test_the_last_line_says_that_the_data_are_of_another_history(bench: Bench) -> None:
     assert "WARNING" not in bench.restore(backup=bench.old.name)
     shutil.rmtree(bench.path / "target" / "data")
     bench.store.put("owner.json", replace(OWNER, uuid=OTHER_UUID).to_json())
     assert f"; WARNING: {bench.second.name} is of another history" in bench.restore()
+
+
+def test_increments_need_the_room_of_the_largest_one(bench: Bench) -> None:
+    """A chain of a day may hold the same pages many times over, and the volume is that of a node."""
+    small = put(bench.store, increment(bench.second, at("2026-11-20 04:00"), data_bytes=10), content("small"))
+    plan = restore.Plan(store=bench.path / "store", settings=bench.path / "none", backup=small.name)
+    (source,) = streams.sources(plan, bench.said.append)
+    assert source.space() == (TEMP_EXTRA, 5000 + 5000 + TARGET_EXTRA)
 
 
 @pytest.mark.parametrize("server", ["12.0.1-MariaDB", "nonsense"])

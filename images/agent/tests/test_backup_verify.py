@@ -124,6 +124,9 @@ class Ends:
 
     def __init__(self, *_: Any) -> None: ...
     def check(self, version: str) -> None: ...
+    def space(self) -> tuple[int, int]:
+        return 0, 0
+
     def build(self, fresh: Path, work: Path, tools: Any) -> dict[str, str]:
         raise self.error
 
@@ -235,12 +238,26 @@ def test_a_target_that_is_down_is_left_out(store: VolumeStore, tmp_path: Path) -
         verify.verify([down], "latest", work, key, lambda _: None)
 
 
+def test_a_place_without_room_is_not_filled(store: VolumeStore, tmp_path: Path) -> None:
+    """It may be the disk of a Kubernetes node, from which pods are evicted when it is full."""
+    large = full(at("2026-11-22 01:00"), data_bytes=1 << 60)
+    put_backup(store, large)
+    with pytest.raises(
+        NoVerdictError, match=f"{large.name} was not verified.*work has too little space: at least .* MiB needed"
+    ):
+        run(store, tmp_path)
+    assert catalog.read(store).by_name[large.name].verification is None
+
+
 def test_the_result_lies_beside_the_manifest(
     store: VolumeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Source:
         def __init__(self, *_: Any) -> None: ...
         def check(self, version: str) -> None: ...
+        def space(self) -> tuple[int, int]:
+            return 0, 0
+
         def build(self, fresh: Path, work: Path, tools: Any) -> dict[str, str]:
             return {}
 
@@ -275,6 +292,25 @@ def test_where_the_newest_is_no_whole_chain_an_older_one_is_taken_and_that_is_to
     assert result.name == "20261121T010000Z-full"
     assert said[0].startswith("cannot verify the newest backup: ")
     assert "20261121T020000Z-incremental" in said[0]
+
+
+def test_a_named_backup_is_verified_in_the_target_that_has_it_whole(store: VolumeStore, tmp_path: Path) -> None:
+    parent = full(at("2026-11-21 01:00"))
+    child = increment(parent, at("2026-11-21 02:00"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "owner.json").write_text("{}")
+    other = VolumeStore(tmp_path / "other")
+    put_backup(store, child)
+    put_backup(other, child)
+    work, key = tmp_path / "work", tmp_path / "key"
+    for stores in ([other, store], [store, other]):
+        assert verify.verify(stores, child.name, work, key, lambda _: None).name == child.name
+    assert catalog.read(other).by_name[child.name].verification is None
+    with pytest.raises(catalog.ChainError, match=f"{parent.name}, which {child.name} is an increment of, is not there"):
+        verify.verify([other], child.name, work, key, lambda _: None)
+    store.put(child.key, b"{}")
+    with pytest.raises(catalog.ChainError, match=f"backup {child.name} cannot be used in volume"):
+        verify.verify([store], child.name, work, key, lambda _: None)
 
 
 def test_a_backup_that_is_not_there(store: VolumeStore, tmp_path: Path) -> None:

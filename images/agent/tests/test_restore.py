@@ -9,11 +9,13 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from galera_agent import offline, place, restore
+from galera_agent import offline, place, restore, sources
 from galera_agent.chain import Backup, Refused, check_versions, choose, read_backup, read_store
+from galera_agent.offline import StepError
 from galera_agent.sql import SecretError
 
 CHECKPOINTS = """backup_type = {kind}
@@ -312,7 +314,7 @@ class Tools(offline.Tools):
     def _step(self, name: str) -> None:
         Tools.steps = [*Tools.steps, name]
         if name == Tools.fail:
-            raise offline.StepError(f"{name} broke")
+            raise StepError(f"{name} broke")
 
 
 @pytest.fixture
@@ -338,6 +340,29 @@ def go(plan: restore.Plan, log: Callable[[str], None] = lambda _: None, version:
 
 def seen(*places: Path) -> list[str]:
     return sorted(str(path) for place in places for path in place.rglob("*"))
+
+
+def test_directories_fall_back_only_where_that_is_allowed(plan: restore.Plan) -> None:
+    """One that mariadb-backup is still at work on, a missing link, and one that takes no increments."""
+    put(plan.store, *LATER[:3])
+    (plan.store / "newer" / "mariadb_backup_info").unlink()
+    put(plan.store, "inc4", (49700, 50000, 50100), ("43:00", "43:01"), "inc3")
+    put(plan.store, "prepared", (0, 50000, 50100), ("43:02", "43:03"), change=("full-backuped", "full-prepared"))
+    with pytest.raises(Refused, match=r"an incomplete backup \(newer: it has no mariadb_backup_info"):
+        go(plan)
+    said: list[str] = []
+    assert "restored full + inc1 + inc2 into" in go(replace(plan, fallback=True), said.append)
+    assert said[0].startswith("falls back: the latest is unknown, since the backup volume holds an incomplete backup")
+    for named in ("newer", "prepared", "absent"):
+        with pytest.raises(Refused, match=named):
+            go(replace(plan, fallback=True, backup=named))
+
+
+def test_directories_need_the_room_of_the_full_one_and_of_the_largest_increment(plan: restore.Plan) -> None:
+    (plan.store / "inc1" / "shop" / "orders.ibd.delta").write_bytes(b"x" * 1_000_000)
+    (source,) = restore.sources(plan, lambda _: None)
+    full, largest = (offline.size(plan.store / name) for name in ("full", "inc1"))
+    assert source.space() == (full + largest + sources.TEMP_EXTRA, full + sources.TARGET_EXTRA)
 
 
 def test_a_restore_and_the_same_again(plan: restore.Plan) -> None:
@@ -418,7 +443,7 @@ def test_a_directory_with_anything_in_it_is_not_touched(plan: restore.Plan, mark
 @pytest.mark.parametrize("step", ["prepare full", "prepare inc2", "move", "events", "sql", "start"])
 def test_a_failed_step_leaves_nothing_and_the_next_run_succeeds(plan: restore.Plan, step: str) -> None:
     Tools.fail = step
-    with pytest.raises(offline.StepError, match=f"{step} broke"):
+    with pytest.raises(StepError, match=f"{step} broke"):
         go(plan)
     assert seen(plan.target, plan.temp) == []
     Tools.fail = ""
@@ -465,7 +490,7 @@ def test_too_little_space(plan: restore.Plan, monkeypatch: pytest.MonkeyPatch, s
         return os.statvfs_result(found)
 
     monkeypatch.setattr(os, "statvfs", statvfs)
-    with pytest.raises(Refused, match=rf"{short} has too little space: \d+ MiB needed, 5 MiB free"):
+    with pytest.raises(Refused, match=rf"{short} has too little space: at least \d+ MiB needed, 5 MiB free"):
         go(plan)
     assert seen(plan.target, plan.temp) == []
 
@@ -483,9 +508,33 @@ def test_a_tool_that_does_not_fit(plan: restore.Plan, broken: str, version: str,
     assert seen(plan.target, plan.temp) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Refused("it is not there"), 2),
+        (StepError('mbstream ended with 1: error writing file (Errcode: 28 "No space left on device")'), 2),
+        (OSError(errno.ENOSPC, "No space left on device"), 2),
+        (OSError(errno.EIO, "Input/output error"), 1),
+        (StepError("mariadbd ended with -9: killed"), 1),
+    ],
+)
+def test_what_would_end_in_the_same_way_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    """By the exit code: the Job ends at 2."""
+
+    def ends(*_: object) -> str:
+        raise error
+
+    monkeypatch.setattr(restore, "restore", ends)
+    monkeypatch.setattr(restore.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(offline, "tool_version", lambda: VERSION)
+    assert restore.command({}, lambda _: None) == code
+
+
 def test_links_in_a_backup_are_not_followed(plan: restore.Plan) -> None:
     (plan.store / "inc1" / "shop" / "elsewhere.ibd").symlink_to("/etc/passwd")
-    with pytest.raises(offline.StepError, match=r"elsewhere\.ibd is a link"):
+    with pytest.raises(StepError, match=r"elsewhere\.ibd is a link"):
         go(plan)
     assert seen(plan.target, plan.temp) == []
 

@@ -107,6 +107,26 @@ def test_what_there_is_is_read_again_before_it_is_replaced() -> None:
     tasks = yaml.safe_load((ROLE / "tasks" / "in_place.yml").read_text())
     imported = [one["ansible.builtin.import_tasks"] for one in tasks if "ansible.builtin.import_tasks" in one]
     assert imported == ["see.yml", "consent.yml", "stop.yml", "volumes.yml"]
+    # under the Lease: what is seen is what is replaced
+    assert tasks[0]["stateful.galera.lease"]["state"] == "held"
+    assert tasks[1]["ansible.builtin.import_tasks"] == "see.yml"
+
+
+@pytest.mark.parametrize(("metadata", "code"), [({}, 0), ({"deletionTimestamp": "2026-11-21T14:30:00Z"}, 2), (None, 2)])
+def test_nodes_are_not_stopped_for_restored_data_that_another_run_has_removed(
+    tmp_path: Path, metadata: dict[str, str] | None, code: int
+) -> None:
+    tasks = yaml.safe_load((ROLE / "tasks" / "in_place.yml").read_text())
+    names = [each["name"] for each in tasks]
+    (required,) = (each for each in tasks if each["name"] == "Require the restored data")
+    assert names.index(required["name"]) < names.index("Stop the nodes, and let no other run start them")
+    seen = found(OLD)
+    if metadata is not None:
+        name = "{{ __galera_seed_claim }}"
+        seen["results"][1]["resources"].append({"metadata": {"name": name, **metadata}})
+    done = play(tmp_path, [{"ansible.builtin.set_fact": {"__galera_restore_found": seen}}, required])
+    assert done.returncode == code, done.stdout
+    assert ("was not changed: run the same restore again" in " ".join(done.stdout.split())) == (code == 2)
 
 
 @pytest.mark.parametrize(("expected", "code"), [(NEW, 0), (OLD, 2), ("", 0)])

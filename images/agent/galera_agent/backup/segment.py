@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
@@ -121,7 +121,20 @@ def stem(uuid: str, first: int, last: int, closed: datetime, pod: str, file: str
 
 def spans(store: Store, uuid: str) -> list[Span]:
     """All archived segments of a cluster. Raises StoreError."""
-    return _spans(entry.key for entry in store.list(f"{BINLOGS}{uuid}/"))
+    return named(sizes(store, uuid))
+
+
+def sizes(store: Store, uuid: str) -> dict[str, int]:
+    """The bytes of all that the archive of a cluster holds, by its keys. Raises StoreError."""
+    return {entry.key: entry.size for entry in store.list(f"{BINLOGS}{uuid}/")}
+
+
+def problem_of(found: Segment, there: Mapping[str, int]) -> str:
+    """Why a segment is not whole, empty where it is. there: sizes()."""
+    stored, size = found.object, there.get(found.object.key)
+    if size is None:
+        return f"{stored.key} is missing"
+    return "" if size == stored.size else f"{stored.key} has {size} bytes, not {stored.size}"
 
 
 @dataclass(frozen=True)
@@ -143,7 +156,7 @@ def tail(store: Store, uuid: str) -> Tail | None:
     today, left = f"{datetime.now(UTC):%Y%m%d}/", 2
     for day in reversed(list(store.children(f"{BINLOGS}{uuid}/"))):
         entries = list(store.list(f"{BINLOGS}{uuid}/{day}"))
-        found = [Tail(span.last, span.key, entry.modified) for entry in entries for span in _spans([entry.key])]
+        found = [Tail(span.last, span.key, entry.modified) for entry in entries for span in named([entry.key])]
         if found:
             ends.append(max(found, key=lambda one: (one.last, one.written)))
             left -= day <= today
@@ -178,9 +191,16 @@ def chosen(found: Sequence[Span], after: int, until: int) -> list[Span]:
     return result
 
 
-def _spans(keys: Iterable[str]) -> list[Span]:
-    named = ((key, _KEY.fullmatch(key.rpartition("/")[2])) for key in keys)
-    return [Span(int(match.group(1)), int(match.group(2)), key) for key, match in named if match]
+def stored(there: Mapping[str, int]) -> list[Span]:
+    """The segments of which there are document and object. there: sizes()."""
+    suffixes = (".zst", ".zst.age")
+    return [one for one in named(there) if any(one.key.removesuffix(".json") + end in there for end in suffixes)]
+
+
+def named(keys: Iterable[str]) -> list[Span]:
+    """The segments of which the documents are among these keys."""
+    found = ((key, _KEY.fullmatch(key.rpartition("/")[2])) for key in keys)
+    return [Span(int(match.group(1)), int(match.group(2)), key) for key, match in found if match]
 
 
 def _object(part: Document) -> StoredObject:

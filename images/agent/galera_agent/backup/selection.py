@@ -17,7 +17,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def candidates(
-    catalogs: Sequence[Catalog], backup: str, increment: str, target: Target | None = None
+    catalogs: Sequence[Catalog], backup: str, increment: str, target: Target | None = None, *, fallback: bool = False
 ) -> Iterator[tuple[str, Chosen | str]]:
     """Names and chains with the newest end first, each of them in the order of the catalogs.
 
@@ -25,10 +25,19 @@ def candidates(
     undone; where it has none they come by their time. In place of a chain a text says why it cannot be restored.
 
     backup: `latest`, or the name of a full backup or of an increment. increment: `latest`, `none`, or a name. target:
-    the end of the chain must not be after it. Raises Refused for names or a domain that do not fit.
+    the end of the chain must not be after it. fallback: older ones may stand for what is named, also where that is
+    gone. Raises Refused for names or a domain that do not fit.
     """
     _check_domain(catalogs, target)
-    names = _names(catalogs, backup, increment)
+    try:
+        names = _names(catalogs, backup, increment)
+    except Refused as error:
+        names = _older(catalogs, backup, increment) if fallback and _gone(catalogs, backup, increment) else set()
+        if not names:
+            raise
+        yield _named(backup, increment), str(error)
+    if fallback:
+        names |= _older(catalogs, backup, increment)
     for name in sorted(names, key=_order(catalogs, names), reverse=True):
         for catalog in catalogs:
             if name in catalog.broken or (name in catalog.by_name and _before(catalog.by_name[name], target)):
@@ -126,18 +135,56 @@ def _names(catalogs: Sequence[Catalog], backup: str, increment: str) -> set[str]
     wanted = known if increment == LATEST else {increment}
     if backup == LATEST:
         return wanted
-    mine = {name for name in wanted if any(_full_of(catalog, name) == backup for catalog in catalogs)}
+    mine = _increments_of(catalogs, backup, known) & wanted
     if not mine:
         raise Refused(f"increment {increment} does not belong to the full backup {backup}")
     return mine
 
 
-def _full_of(catalog: Catalog, name: str) -> str | None:
-    """The full backup at the beginning of a chain, as far as the chain can be followed."""
+def _named(backup: str, increment: str) -> str:
+    """The name with which the chain is to end, empty where it is the newest."""
+    return next((one for one in (increment, backup) if one not in (LATEST, NONE)), "")
+
+
+def _gone(catalogs: Sequence[Catalog], backup: str, increment: str) -> bool:
+    """Whether one of the names is that of a backup which is not there."""
+    known = {name for catalog in catalogs for name in (*catalog.by_name, *catalog.broken)}
+    lost = [one for one in (backup, increment) if one not in (LATEST, NONE, *known)]
+    return bool(lost) and all(parse_name(one) is not None for one in lost)
+
+
+def _older(catalogs: Sequence[Catalog], backup: str, increment: str) -> set[str]:
+    """Names of the backups that are older than the one that is named, of its history where that is known."""
+    limit = _named(backup, increment)
+    uuid = history(catalogs, limit)
+    known = {name for catalog in catalogs for name in (*catalog.by_name, *catalog.broken)}
+    found = {name for name in known if name < limit and (not uuid or history(catalogs, name) in ("", uuid))}
+    return {name for name in found if name.endswith("-full")} if increment == NONE else found
+
+
+def _increments_of(catalogs: Sequence[Catalog], full: str, known: set[str]) -> set[str]:
+    """Names of the backups that hang on a full one, with it, and of those that may: their chain cannot be followed.
+
+    The latter were begun after it, and before the next full one.
+    """
+    following = min((name for name in known if name.endswith("-full") and name > full), default="")
+    uuid = history(catalogs, full)
+    found = set()
+    for name in known:
+        ends = {_end_of(catalog, name) for catalog in catalogs}
+        between = name > full and (not following or name < following)
+        lost = not any(end.endswith("-full") for end in ends) and history(catalogs, name) in ("", uuid)
+        if full in ends or (between and lost):
+            found.add(name)
+    return found
+
+
+def _end_of(catalog: Catalog, name: str) -> str:
+    """The full backup at the beginning of a chain, or the link from which on it cannot be followed."""
     seen = name
     while (found := catalog.by_name.get(seen)) is not None and found.manifest.parent is not None:
         seen = found.manifest.parent
-    return seen if seen in catalog.by_name else None
+    return seen
 
 
 def _absent(catalogs: Sequence[Catalog], name: str) -> str:

@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +20,13 @@ from .. import chain as directories
 from .. import offline
 from ..chain import Refused
 from ..sources import TARGET_EXTRA, TEMP_EXTRA, beside
-from . import catalog, fork, programs, recovery, segment, selection, settings
+from . import catalog, fork, points, programs, recovery, segment, selection, settings
 from .document import to_time
-from .manifest import Manifest, StoredObject
+from .manifest import StoredObject
 from .pipe import Limit
 from .recovery import Step, Target, TargetError
 from .replay import replay
-from .segment import Segment, SegmentError, Span
+from .segment import SegmentError
 from .selection import Chosen
 from .store import Store, StoreError, open_stores
 from .stream import checked, receive
@@ -68,6 +70,11 @@ class Streams:
         """When the last backup ended."""
         return f"{to_time(self._backups[-1].manifest.finished)}, in {self._store.label}"
 
+    @property
+    def reach(self) -> int:
+        """The last sequence that is replayed, 0 where nothing is."""
+        return self._steps[-1].segment.last if self._steps else 0
+
     def check(self, version: str) -> None:
         """Versions, the key, and whether each object is there with its size. Raises Refused."""
         mine = directories.series(version.partition("MariaDB server")[2])
@@ -85,10 +92,12 @@ class Streams:
             check_key(self._identity, [step.segment.recipients for step in self._steps if step.segment.encryption])
 
     def space(self) -> tuple[int, int]:
-        """All of it in the target, where increments are unpacked, too; nothing of size on the temporary volume."""
-        data = sum(one.manifest.data_bytes for one in self._backups)
-        replayed = sum(step.segment.data_bytes for step in self._steps)
-        return TEMP_EXTRA, data + replayed + TARGET_EXTRA
+        """At least so much in the target, where one increment at a time is unpacked as well; little in the other one.
+
+        How much of an increment, or of what is replayed, are pages that were there before is not known.
+        """
+        full, *increments = (one.manifest.data_bytes for one in self._backups)
+        return TEMP_EXTRA, full + max(increments, default=0) + TARGET_EXTRA
 
     def build(self, fresh: Path, work: Path, tools: offline.Tools) -> dict[str, str]:
         """Unpack and prepare. Raises CorruptError, StreamError, StoreError, StepError or OSError."""
@@ -153,10 +162,25 @@ class _Progress:
             self._tell(f"{self._told} % of {self._total / 2**20:.1f} MiB are unpacked")
 
 
+class _Torn(str):
+    """Why a chain cannot be restored. reach: how far its archive would go, were it whole."""
+
+    reach = 0
+
+
+class _TornError(TargetError):
+    """The archive is not whole. reach: how far it would go."""
+
+    def __init__(self, text: str, reach: int) -> None:
+        super().__init__(text)
+        self.reach = reach
+
+
 def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
     """The chain that the plan names, in each target that has it; then, where allowed, older ones.
 
-    Raises Refused or TargetError where there is none, StoreError where no target can be read.
+    Raises Refused or TargetError where there is none, StoreError where no target can be read, or one cannot that may
+    have what is wanted.
     """
     stores, problems = [], []
     for store in open_targets(plan.settings, plan.store):
@@ -167,11 +191,40 @@ def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
             log(f"leaves out a target: {error}")
     if not stores:
         raise StoreError("; ".join(problems))
+    without = f"{'; '.join(problems)}: what is there is not known" if problems else ""
+    if without and _wants_newest(plan) and not plan.fallback:
+        raise StoreError(
+            f"{without}, which may be newer; name a backup, a time or a GTID, or set SOURCE_FALLBACK=true to do without"
+        )
+    try:
+        for found in _sources(plan, stores, log):
+            if without and (_wants_newest(plan) or (plan.fallback and plan.target_point is None)):
+                found.warning = "; ".join(filter(None, [found.warning, f"{without}, which may be newer"]))
+            yield found
+    except Refused as error:
+        if without:
+            raise StoreError(f"{error}; {without}") from None
+        raise
+
+
+def _wants_newest(plan: Plan) -> bool:
+    """Whether a target that cannot be read may have what is newer than all that is known."""
+    if plan.target_point is not None:
+        return plan.target_point == Target()
+    full = plan.backup == directories.LATEST or plan.backup.endswith("-full")
+    newest = plan.backup if plan.increment == directories.NONE else plan.increment
+    return full and newest == directories.LATEST
+
+
+def _sources(
+    plan: Plan, stores: Sequence[tuple[Store, catalog.Catalog]], log: Callable[[str], None]
+) -> Iterator[Streams]:
     read = [catalog for _, catalog in stores]
     reasons: list[str] = []
     best: dict[str, str] = {}
     found_one = False
-    for name, candidate in selection.candidates(read, plan.backup, plan.increment, plan.target_point):
+    wanted = selection.candidates(read, plan.backup, plan.increment, plan.target_point, fallback=plan.fallback)
+    for name, copies in groupby(wanted, key=itemgetter(0)):
         history = selection.history(read, name)
         if best and name not in best.values() and not plan.fallback:
             # Another target's copy of the same backup is as good; an older backup is other data. A time may lie in
@@ -179,21 +232,45 @@ def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
             timed = plan.target_point is not None and plan.target_point.time is not None
             if found_one or not timed or history in best:
                 continue
-        best.setdefault(history, name)
-        found = _source(plan, stores, name, candidate, log)
-        if isinstance(found, str):
-            reasons.append(found)
-            continue
-        for reason in reasons[:10]:
-            log(f"falls back: {reason}")
-        reasons = []
-        if warning := _other_history(read, name):
-            found.warning = warning
-            log(f"WARNING: {warning}")
-        found_one = True
-        yield found
+        # A point is the same from wherever it is reached: what cannot be read is not missed for it.
+        if history or plan.target_point in (None, Target()):
+            best.setdefault(history, name)
+        for found in _copies(plan, (_source(plan, stores, name, candidate, log) for _, candidate in copies)):
+            if isinstance(found, str):
+                reasons.append(found)
+                continue
+            for reason in reasons[:10]:
+                log(f"falls back: {reason}")
+            reasons = []
+            if warning := _other_history(read, name):
+                found.warning = warning
+                log(f"WARNING: {warning}")
+            found_one = True
+            yield found
     if reasons or not best:
         raise Refused(_nothing(reasons, stores, plan.target_point))
+
+
+def _copies(plan: Plan, found: Iterator[Streams | str]) -> Iterator[Streams | str]:
+    """The copies of one backup in the order in which they count.
+
+    For the end of the archive the one that goes on furthest: a target may have been away for a while, and what ends
+    earlier is other data.
+    """
+    if plan.target_point != Target():
+        yield from found
+        return
+    good: list[Streams] = []
+    furthest = 0
+    for one in found:
+        if isinstance(one, Streams | _Torn):
+            furthest = max(furthest, one.reach)
+        if isinstance(one, str):
+            yield one
+        else:
+            good.append(one)
+    good.sort(key=lambda one: one.reach, reverse=True)
+    yield from (one for one in good if plan.fallback or one.reach == furthest)
 
 
 def _other_history(read: Sequence[catalog.Catalog], name: str) -> str:
@@ -223,7 +300,9 @@ def _source(
     try:
         steps = _steps(store, candidate, plan.target_point, read)
     except (TargetError, SegmentError, StoreError) as error:
-        return f"{name} in {store.label}: {error}"
+        why = _Torn(f"{name} in {store.label}: {error}")
+        why.reach = error.reach if isinstance(error, _TornError) else 0
+        return why
     return Streams(store, candidate, steps, plan.target_point, plan.keys / IDENTITY, log)
 
 
@@ -250,26 +329,13 @@ def check_key(identity: Path, needed: Sequence[Sequence[str]]) -> None:
             )
 
 
-def load_segment(store: Store) -> Callable[[Span], Segment]:
-    """Reads the documents of a store's segments, each once. What it returns raises StoreError, SegmentError."""
-    known: dict[str, Segment] = {}
-
-    def load(span: Span) -> Segment:
-        if span.key not in known:
-            known[span.key] = Segment.from_json(store.get(span.key))
-            if known[span.key].key != span.key:
-                raise SegmentError(f"{span.key} is the document of {known[span.key].key}")
-        return known[span.key]
-
-    return load
-
-
 def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Catalog | None = None) -> list[Step]:
     """What is replayed on a chain. read: what its store holds, of which later backups tell up to when nothing came."""
     if target is None:
         return []
     last = chosen[-1].manifest
-    spans, load = segment.spans(store, last.uuid), load_segment(store)
+    there, load = segment.sizes(store, last.uuid), points.load_segment(store)
+    spans = segment.named(there)
     gone_back = fork.read(store, last.uuid)
     others = [] if read is None else [one.manifest for one in read.backups if not read.problem_of(one.name)]
     if gone_back is not None and last.finished > gone_back.since:
@@ -287,6 +353,8 @@ def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Ca
     found = recovery.steps(after, target, spans, load, last.finished, recovery.ends(mine, domain))
     if foreign := [one.segment for one in found if one.segment.domain != domain]:
         raise TargetError(f"{foreign[0].key} is of domain {foreign[0].domain}, and the archive of domain {domain}")
+    if torn := [problem for one in found if (problem := segment.problem_of(one.segment, there))]:
+        raise _TornError(f"{torn[0]}: the archive is not whole", found[-1].segment.last)
     return found
 
 
@@ -300,42 +368,11 @@ def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catal
     words = []
     for store, read in stores:
         try:
-            found, domain = known_intervals(store, read)
+            found, domain = points.known_intervals(store, read)
             words.append(f"{store.label}: {recovery.nearest(found, target, domain)}")
         except (StoreError, SegmentError) as error:
             words.append(f"{store.label}: the archive of binary logs cannot be read: {error}")
     return f"{text}; {'; '.join(words)}"
-
-
-def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.Interval], int]:
-    """What can be restored from a store, and the domain of Galera there.
-
-    Of its present history; where that has no good backup yet, of the history of the newest one. Raises StoreError,
-    SegmentError.
-    """
-    good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
-    if not good:
-        return [], 0
-    uuid = _history(read, good)
-    spans, load = segment.spans(store, uuid), load_segment(store)
-    domain = load(spans[-1]).domain if spans else 0
-    mine = [one for one in good if one.uuid == uuid]
-    gone_back = fork.read(store, uuid) if spans else None
-    later = [one for one in mine if gone_back is not None and one.finished > gone_back.since]
-    found = recovery.intervals([one for one in mine if one not in later], spans, load, domain)
-    return [*found, *recovery.intervals(later, [], load, domain)], domain
-
-
-def broken_off(store: Store, read: catalog.Catalog, found: Sequence[recovery.Interval]) -> tuple[int, int] | None:
-    """As in recovery, of the history of known_intervals, which found is of. Raises StoreError."""
-    good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
-    return recovery.broken_off(found, segment.spans(store, _history(read, good))) if good else None
-
-
-def _history(read: catalog.Catalog, good: Sequence[Manifest]) -> str:
-    """The uuid of the present history, or of the newest backup where none is of that."""
-    present = selection.present([read])
-    return present if present is not None and any(one.uuid == present for one in good) else good[-1].uuid
 
 
 def _point(target: Target, steps: Sequence[Step]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .. import offline, sql
 from ..chain import LATEST, Refused
-from ..place import locked
+from ..place import locked, require_space
 from . import catalog, selection, server
 from .binlog import Query
 from .manifest import Verification, verification_key
@@ -66,8 +66,9 @@ def verify(
 ) -> Verification:
     """Restore a backup (`latest`, or its name) below work, check it and put the result beside its manifest.
 
-    Raises Refused where no such backup is there, StoreError where no target can be read or take the result,
-    NoVerdictError where something else than the backup ended the trial: then nothing is put beside it.
+    Raises Refused where no such backup is there, ChainError where it is whole in no target, StoreError where no target
+    can be read or take the result, NoVerdictError where something else than the backup ended the trial: then nothing is
+    put beside it.
     """
     catalogs = _read(stores, say)
     chosen = _chosen([one for _, one in catalogs], name, say)
@@ -126,6 +127,7 @@ def _try(source: Streams, place: Path, say: Callable[[str], None]) -> Tables:
     with tempfile.TemporaryDirectory() as scratch:
         tools = offline.Tools(Path(scratch), say)
         source.check(offline.tool_version())
+        require_space(place.parent, source.space()[1])
         layout = source.build(data, place, tools)
         options = [f"--{name}={value}" for name, value in layout.items()]
         with tools.serving(data, options) as socket, server.connection(socket, timeout=None) as query:
@@ -168,7 +170,10 @@ def _read(stores: Sequence[Store], say: Callable[[str], None]) -> list[tuple[Sto
 
 
 def _chosen(catalogs: Sequence[catalog.Catalog], name: str, say: Callable[[str], None]) -> selection.Chosen:
-    """The chain of a backup; one that failed before is tried again. Raises Refused where there is none."""
+    """The chain of a backup; one that failed before is tried again.
+
+    Raises Refused where there is none, ChainError where it is whole in no target.
+    """
     if name == LATEST:
         for found in dict.fromkeys(name for name, _ in selection.candidates(catalogs, LATEST, LATEST)):
             for one in (one for one in catalogs if found in one.by_name or found in one.broken):
@@ -177,7 +182,10 @@ def _chosen(catalogs: Sequence[catalog.Catalog], name: str, say: Callable[[str],
                 except catalog.ChainError as error:
                     say(f"cannot verify the newest backup: {error}")
         raise Refused("there is no backup to verify")
-    for one in catalogs:
-        if name in one.by_name:
+    why: catalog.ChainError | None = None
+    for one in (one for one in catalogs if name in (*one.by_name, *one.broken, *one.incomplete)):
+        try:
             return one.chain(name)
-    raise Refused(f"backup {name} is not there; allowed: latest, or the name of a backup")
+        except catalog.ChainError as error:
+            why = error
+    raise why or Refused(f"backup {name} is not there; allowed: latest, or the name of a backup")

@@ -193,3 +193,21 @@ def test_another_job_that_runs_is_left_alone(api: FakeKubernetes) -> None:
     with pytest.raises(GaleraError, match="runs with other settings"):
         runner(api).run()
     assert api.writes() == []
+
+
+def test_a_job_that_does_not_start_says_why_while_it_is_waited_for(
+    api: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole deadline, hours, may go by in silence otherwise."""
+    monkeypatch.setattr(_jobs.Runner, "log", lambda _: ())
+    message = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no such claim"}
+    api.objects["Pod", "db", "restore-x"]["status"] = {"phase": "Pending", "conditions": [message]}
+    now, said = [0.0], []
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    one = _jobs.Runner(Client(api.auth), Document("restore", KINDS["Job"], JOB), 40, said.append, lambda: now[0], sleep)
+    with pytest.raises(GaleraError, match="last seen: Unschedulable: no such claim"):
+        one.run()
+    assert said == ["Job restore has not started: Unschedulable: no such claim"]

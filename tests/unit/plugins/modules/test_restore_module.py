@@ -95,3 +95,17 @@ def test_words_of_the_job_name_the_variables(api: FakeKubernetes, end: str, monk
         return
     with pytest.raises(GaleraError, match=shown):
         _run(api, settings=settings)
+
+
+def test_a_claim_that_does_not_exist_is_told_before_anything_is_applied(api: FakeKubernetes) -> None:
+    """Kubernetes would have the pod wait for it, and the playbook with it, for the whole deadline."""
+    api.add({**CLAIM, "metadata": {"name": "backups", "namespace": "db"}})
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in ("seed", "backups", "typo")]
+    job = {**JOB, "spec": {"template": {"spec": {"volumes": [*volumes, {"name": "tmp", "emptyDir": {}}]}}}}
+    params = {"name": "demo", "namespace": "db", "documents": [json.dumps(CLAIM), json.dumps(job)]}
+    options = {"again": True, "remove": True, "settings": {}, "wait_timeout": 5}
+    with pytest.raises(
+        GaleraError, match=r"The claim typo, which Job job needs, does not exist .*; there are: backups\."
+    ):
+        restore.work(FakeModule({**api.auth, **params, **options}))
+    assert api.writes() == []

@@ -326,6 +326,10 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
         ["galera_cluster_backup_s3_bucket is missing: galera_cluster_backup_s3_prefix must go with it."],
     ),
     (
+        {"galera_cluster_backup_storage_class": "nfs", "galera_restore_s3_prefix": "web/tier1"},
+        ["galera_cluster_backup_s3_bucket is missing: galera_restore_s3_prefix must go with it."],
+    ),
+    (
         {"galera_restore_gtid": "1-1-1", "galera_restore_time": "latest"},
         [
             "galera_restore_time and galera_restore_gtid are both given, but a restore must go to one point: leave one "

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which points a store can bring back, read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from . import catalog, fork, recovery, segment, selection
+from .manifest import Manifest
+from .segment import Segment, SegmentError, Span
+from .store import Store
+
+
+def load_segment(store: Store) -> Callable[[Span], Segment]:
+    """Reads the documents of a store's segments, each once. What it returns raises StoreError, SegmentError."""
+    known: dict[str, Segment] = {}
+
+    def load(span: Span) -> Segment:
+        if span.key not in known:
+            known[span.key] = Segment.from_json(store.get(span.key))
+            if known[span.key].key != span.key:
+                raise SegmentError(f"{span.key} is the document of {known[span.key].key}")
+        return known[span.key]
+
+    return load
+
+
+def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.Interval], int]:
+    """What can be restored from a store, and the domain of Galera there.
+
+    Of its present history; where that has no good backup yet, of the history of the newest one. Raises StoreError,
+    SegmentError.
+    """
+    good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
+    if not good:
+        return [], 0
+    uuid = _history(read, good)
+    spans, load = segment.stored(segment.sizes(store, uuid)), load_segment(store)
+    domain = load(spans[-1]).domain if spans else 0
+    mine = [one for one in good if one.uuid == uuid]
+    gone_back = fork.read(store, uuid) if spans else None
+    later = [one for one in mine if gone_back is not None and one.finished > gone_back.since]
+    found = recovery.intervals([one for one in mine if one not in later], spans, load, domain)
+    return [*found, *recovery.intervals(later, [], load, domain)], domain
+
+
+def broken_off(store: Store, read: catalog.Catalog, found: Sequence[recovery.Interval]) -> tuple[int, int] | None:
+    """As in recovery, of the history of known_intervals, which found is of. Raises StoreError."""
+    good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
+    if not good:
+        return None
+    return recovery.broken_off(found, segment.stored(segment.sizes(store, _history(read, good))))
+
+
+def _history(read: catalog.Catalog, good: Sequence[Manifest]) -> str:
+    """The uuid of the present history, or of the newest backup where none is of that."""
+    present = selection.present([read])
+    return present if present is not None and any(one.uuid == present for one in good) else good[-1].uuid

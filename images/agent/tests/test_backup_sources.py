@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which copy of a backup a restore takes where there are two targets, and what it says of one that is not whole."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from backup_samples import OWNER, at, full, increment, put_backup, put_segment
+from galera_agent import restore
+from galera_agent.backup import catalog, streams, summary
+from galera_agent.backup.recovery import Target
+from galera_agent.backup.store import StoreError
+from galera_agent.backup.volume_store import VolumeStore
+from galera_agent.chain import Refused
+
+FULL = full(at("2026-11-21 01:00"), gtid="1-1-10")
+
+
+@pytest.fixture
+def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[VolumeStore, VolumeStore]:
+    """Two targets with the same backup, and with the transactions up to 20."""
+    found = VolumeStore(tmp_path / "one", mount_required=False), VolumeStore(tmp_path / "two", mount_required=False)
+    for store in found:
+        Path(store.label.removeprefix("volume ")).mkdir()
+        store.create("owner.json", OWNER.to_json())
+        put_backup(store, FULL)
+        put_segment(store, FULL, 11, 20, at("2026-11-21 01:30"))
+    monkeypatch.setattr(streams, "open_targets", lambda file, volume: list(found))
+    return found
+
+
+def taken(**plan: object) -> list[str]:
+    """Where each source is read, and up to where it is replayed, in their order."""
+    wanted = replace(restore.Plan(), **plan)  # type: ignore[arg-type]
+    found = streams.sources(wanted, lambda _: None)
+    return [f"{one.until.rpartition('/')[2]} {one.identity[-1][0]}" for one in found]
+
+
+@pytest.mark.parametrize("further", [0, 1])
+def test_latest_is_of_the_target_whose_archive_goes_further(
+    both: tuple[VolumeStore, VolumeStore], further: int
+) -> None:
+    """One that was away for a while has the same backups, and ends earlier."""
+    put_segment(both[further], FULL, 21, 30, at("2026-11-21 02:00"))
+    names = ["one", "two"]
+    other = names.pop(1 - further)
+    assert taken(target_point=Target()) == [f"{names[0]} transaction 30"]
+    assert taken(target_point=Target(), fallback=True) == [f"{names[0]} transaction 30", f"{other} transaction 20"]
+
+
+def test_latest_with_the_same_archive_in_both(both: tuple[VolumeStore, VolumeStore]) -> None:
+    assert taken(target_point=Target()) == ["one transaction 20", "two transaction 20"]
+
+
+def test_a_point_is_of_the_first_target_that_has_it(both: tuple[VolumeStore, VolumeStore]) -> None:
+    put_segment(both[1], FULL, 21, 30, at("2026-11-21 02:00"))
+    assert taken(target_point=Target(sequence=15)) == ["one transaction 15", "two transaction 15"]
+    assert taken(target_point=Target(sequence=25)) == ["two transaction 25"]
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "is missing"), (b"xyz", "has 3 bytes, not 1")])
+def test_a_segment_that_is_not_whole_is_found_before_anything_is_unpacked(
+    both: tuple[VolumeStore, VolumeStore], content: bytes | None, told: str
+) -> None:
+    first, second = (put_segment(store, FULL, 21, 30, at("2026-11-21 02:00")) for store in both)
+    for store, one, left in ((both[0], first, ["two transaction 30"]), (both[1], second, [])):
+        store.delete(one.object.key)
+        if content is not None:
+            store.put(one.object.key, content)
+        if left:
+            assert taken(target_point=Target()) == left
+    with pytest.raises(Refused, match=f"{second.object.key} {told}"):
+        taken(target_point=Target())
+    assert taken(target_point=Target(sequence=20)) == ["one transaction 20", "two transaction 20"]
+
+
+def test_latest_does_not_end_earlier_since_a_segment_is_missing(both: tuple[VolumeStore, VolumeStore]) -> None:
+    """The other target, which was away then, has less."""
+    store = both[0]
+    store.delete(put_segment(store, FULL, 21, 30, at("2026-11-21 02:00")).object.key)
+    with pytest.raises(Refused, match="is missing: the archive is not whole"):
+        taken(target_point=Target())
+    assert taken(target_point=Target(), fallback=True) == ["two transaction 20"]
+
+
+def test_what_cannot_be_replayed_is_told(both: tuple[VolumeStore, VolumeStore]) -> None:
+    """No interval goes over a segment of which only the document is there."""
+    store = both[0]
+    put_segment(store, FULL, 21, 30, at("2026-11-21 02:00"))
+    put_segment(store, FULL, 31, 40, at("2026-11-21 02:30"))
+
+    def told() -> tuple[list[str], list[tuple[int, int]]]:
+        (target,) = summary.describe([(store, catalog.read(store))], at("2026-11-21 05:00"))["targets"]
+        return target["problems"], [(one["first"], one["last"]) for one in target["intervals"]]
+
+    assert told() == ([], [(10, 40)])
+    store.delete(next(one.key for one in store.list("binlogs/") if "21-" in one.key and one.key.endswith(".zst")))
+    problems, intervals = told()
+    assert intervals == [(10, 20)]
+    assert problems == [
+        "transactions 21 to 30 are not archived: what comes after them can be restored only from the next backup on"
+    ]
+    with pytest.raises(Refused, match=r"the nearest that can be restored are .* to 2026-11-21T01:30:00Z"):
+        streams_of(store, target_point=Target(sequence=35))
+
+
+def streams_of(store: VolumeStore, **plan: object) -> list[streams.Streams]:
+    wanted = replace(restore.Plan(), **plan)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "open_targets", lambda file, volume: [store])
+        return list(streams.sources(wanted, lambda _: None))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [{}, {"increment": "none"}, {"backup": FULL.name}, {"target_point": Target()}],
+)
+def test_the_newest_is_not_known_without_a_target_that_cannot_be_read(
+    both: tuple[VolumeStore, VolumeStore], tmp_path: Path, plan: dict[str, object]
+) -> None:
+    """What it has may be newer: an older state is not taken unseen."""
+    shutil.rmtree(tmp_path / "one")
+    with pytest.raises(
+        StoreError, match=r"volume .*one .*: what is there is not known, which may be newer; .*FALLBACK"
+    ):
+        taken(**plan)
+    said: list[str] = []
+    (found,) = streams.sources(replace(restore.Plan(fallback=True), **plan), said.append)  # type: ignore[arg-type]
+    assert found.until.endswith("two")
+    assert found.warning.endswith("one cannot be read: it is not there: what is there is not known, which may be newer")
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [{"backup": FULL.name, "increment": "none"}, {"target_point": Target(sequence=15)}, {"increment": FULL.name}],
+)
+def test_what_is_named_needs_one_target_that_can_be_read(
+    both: tuple[VolumeStore, VolumeStore], tmp_path: Path, plan: dict[str, object]
+) -> None:
+    shutil.rmtree(tmp_path / "one")
+    (found,) = streams.sources(replace(restore.Plan(), **plan), lambda _: None)  # type: ignore[arg-type]
+    assert (found.until[-3:], found.warning) == ("two", "")
+
+
+def test_what_is_not_there_may_be_in_the_target_that_cannot_be_read(
+    both: tuple[VolumeStore, VolumeStore], tmp_path: Path
+) -> None:
+    shutil.rmtree(tmp_path / "one")
+    wanted = increment(FULL, at("2026-11-21 02:00")).name
+    with pytest.raises(StoreError, match=f"SOURCE_BACKUP is '{wanted}', which is not there.*one cannot be read"):
+        taken(backup=wanted)
+
+
+@pytest.mark.parametrize("target", [Target(sequence=15, domain=1), Target(time=at("2026-11-21 01:20"))])
+def test_a_later_backup_that_cannot_be_read_hinders_no_point(
+    both: tuple[VolumeStore, VolumeStore], target: Target
+) -> None:
+    """The point is the same from wherever it is reached."""
+    later = full(at("2026-11-21 05:00"), gtid="1-1-40")
+    for store in both:
+        put_backup(store, later)
+        store.put(later.key, b"{}")
+    assert [one[:4] for one in taken(target_point=target)] == ["one ", "two "]
+    for unknown in (None, Target()):
+        with pytest.raises(Refused, match=f"{later.name}.* cannot be used"):
+            taken(target_point=unknown)
