@@ -236,6 +236,21 @@ def test_interrupted_prune_is_finished_by_sweep(store: VolumeStore, monkeypatch:
     assert read(store).incomplete == ()
 
 
+@pytest.mark.parametrize("left", [".nfs000000001", ".DS_Store", "a copy of it"])
+def test_names_that_are_no_keys_end_no_clean_up(store: VolumeStore, tmp_path: Path, left: str) -> None:
+    """NFS keeps a file that is read while it is deleted under such a name; others come with people."""
+    paths = [tmp_path / f"backups/{name}/{left}" for name in (INC1.name, INC2.name)]
+    for path in paths:
+        path.touch()
+    assert prune(store, OWNER, read(store), [INC2.name]).removed == [INC2.name]
+    store.delete(INC1.key)
+    assert sweep(store, OWNER, read(store), NOW, timedelta(0)).removed == [INC1.name]
+    found = read(store)
+    assert (names(found), found.incomplete) == ([FULL.name], ())
+    assert found.problems == tuple(f"backups/{name}/{left} is not ours" for name in (INC1.name, INC2.name))
+    assert all(path.exists() for path in paths)
+
+
 def test_a_listing_that_lags_behind_costs_no_backup(store: VolumeStore) -> None:
     """A listing may not show a manifest yet that was just written."""
     found = read(store)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from .catalog import Catalog, Owner, check_owner
 from .manifest import manifest_key, parse_name
-from .store import BACKUPS, LockedError, MissingError, Store
+from .store import BACKUPS, LockedError, MissingError, Store, is_key
 
 
 @dataclass
@@ -80,8 +80,8 @@ def _has_manifest(store: Store, name: str) -> bool:
 
 
 def _remove_rest(store: Store, name: str, outcome: Outcome) -> None:
-    """Remove all objects of a backup that has no manifest."""
-    for entry in list(store.list(f"{BACKUPS}{name}/")):
+    """Remove all objects of a backup that has no manifest. What is no key is nobody's of ours, and a problem."""
+    for entry in [one for one in store.list(f"{BACKUPS}{name}/") if is_key(one.key)]:
         try:
             store.delete(entry.key)
         except LockedError as error:

@@ -21,7 +21,10 @@ from .manifest import StoredObject
 from .store import BINLOGS, Store
 
 FORMAT = 1
-_KEY = re.compile(r"(\d{20})-(\d{20})-[A-Za-z0-9][A-Za-z0-9._-]*\.json")
+# What follows the name of the cluster
+_KEY = re.compile(r"\d{8}/(\d{20})-(\d{20})-[A-Za-z0-9][A-Za-z0-9._-]*\.json")
+
+_DAY = re.compile(r"\d{8}/")
 
 
 class SegmentError(ValueError):
@@ -141,7 +144,7 @@ def tail(store: Store, uuid: str) -> Tail | None:
     """
     ends: list[Tail] = []
     today, left = f"{datetime.now(UTC):%Y%m%d}/", 2
-    for day in reversed(list(store.children(f"{BINLOGS}{uuid}/"))):
+    for day in reversed([name for name in store.children(f"{BINLOGS}{uuid}/") if _DAY.fullmatch(name)]):
         entries = list(store.list(f"{BINLOGS}{uuid}/{day}"))
         found = [Tail(span.last, span.key, entry.modified) for entry in entries for span in _spans([entry.key])]
         if found:
@@ -179,7 +182,7 @@ def chosen(found: Sequence[Span], after: int, until: int) -> list[Span]:
 
 
 def _spans(keys: Iterable[str]) -> list[Span]:
-    named = ((key, _KEY.fullmatch(key.rpartition("/")[2])) for key in keys)
+    named = ((key, _KEY.fullmatch(key.split("/", 2)[-1])) for key in keys)
     return [Span(int(match.group(1)), int(match.group(2)), key) for key, match in named if match]
 
 

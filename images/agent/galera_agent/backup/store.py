@@ -127,6 +127,15 @@ def checked_key(key: str) -> str:
     return key
 
 
+def is_key(name: str) -> bool:
+    """Whether a name that was found in a target may be a key; what other programs leave there often is none."""
+    try:
+        checked_key(name)
+    except ValueError:
+        return False
+    return True
+
+
 def checked_prefix(prefix: str) -> str:
     """Return the prefix. Raises ValueError unless it is empty or a key with a `/` behind."""
     if prefix:
