@@ -178,6 +178,17 @@ def test_a_target_that_waits_hinders_no_backup_of_the_other(bench: Bench, capsys
     assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [2, 1]
 
 
+def test_the_targets_of_a_backup_that_is_made_nowhere_are_tried_together_then(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.hold(0, hours=48)
+    bench.hold(1, hours=72)
+    last = ["--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp() - 301)]
+    code, said = call(capsys, "tick", *last, "--failed-in", bench.stores[0].label)
+    assert (code, said["state"], said["not_in"], said["soon"]) == (0, "succeeded", [], False)
+    assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [2, 2]
+
+
 def test_a_foreign_target_is_refused_and_the_backup_made_in_the_other(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,7 +196,7 @@ def test_a_foreign_target_is_refused_and_the_backup_made_in_the_other(
     code, said = call(capsys, "tick")
     assert (code, said["state"], said["backup"][-4:]) == (1, "failed", "full")
     assert f"holds the backups of cluster n of namespace ns (uuid {OTHER_UUID})" in said["message"]
-    assert bench.planned == [[bench.stores[1].label]]
+    assert (bench.planned, said["not_in"]) == ([[bench.stores[1].label]], [bench.stores[0].label])
     assert [one["error"] is None for one in said["catalog"]["targets"]] == [False, True]
     # it is not made again for the sake of the one that must not have it
     code, said = call(capsys, "tick")

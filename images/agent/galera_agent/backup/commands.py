@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tick.add_argument("--kind", choices=("auto", "full", "incremental"), help="take one now, whatever is due")
     tick.add_argument("--failures", type=int, default=0, help="how many backups in a row failed")
     tick.add_argument("--failed-at", type=float, default=None, help="when the last one began, in seconds since 1970")
+    tick.add_argument("--failed-in", action="append", default=[], help="a target that did not get that backup")
     commands.add_parser("archive", help="close the binary log and archive what the targets lack")
     commands.add_parser("list", help="print what the targets hold, and what can be restored")
     commands.add_parser("expire", help="print what would expire; deletes nothing")
@@ -143,15 +144,17 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         turn = plan.Share(plan.on_demand(arguments.kind, now, catalogs, found, node_facts), catalogs)
     else:
         failed_at = None if arguments.failed_at is None else datetime.fromtimestamp(arguments.failed_at, UTC)
-        turn = plan.share(now, catalogs, found, plan.LastAttempt(failed_at, arguments.failures), node_facts)
+        last = plan.LastAttempt(failed_at, arguments.failures, frozenset(arguments.failed_in))
+        turn = plan.share(now, catalogs, found, last, node_facts)
     due = turn.due
     if isinstance(due, plan.Nothing):
         return _nothing(due, stores, catalogs, errors, asked=arguments.kind is not None)
-    usable = [store for store in usable if store.label in [one.store for one in turn.catalogs]]
+    tried = [one.store for one in turn.catalogs]
+    usable = [store for store in usable if store.label in tried]
     errors |= {label: f"{label} lacks backups, and is tried again later" for label in turn.waits}
     parent = due.parent.manifest if isinstance(due, plan.Incremental) else None
-    kind = "full" if parent is None else "incremental"
-    _print({"type": "begin", "command": "tick", "kind": kind, "reason": due.reason})
+    start = {"kind": "incremental" if parent else "full", "reason": due.reason, "targets": tried}
+    _print({"type": "begin", "command": "tick", **start})
     began = time.monotonic()
     with server.connection(node.socket) as query:
         if told := binlog.begin(query):
@@ -166,16 +169,15 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         message += f"; but {'; '.join(problems)}"
     known = refused | {one.store for one in catalogs}
     rest, unread = _read([store for store in stores if store.label not in known])
-    document = _describe(stores, [*catalogs, *rest], errors | unread)
     return {
         "state": "failed" if refused else "succeeded",
         "backup": result.manifest.name,
-        "not_in": sorted({*result.failures, *turn.waits}),
+        "not_in": sorted({*result.failures, *turn.waits, *refused}),
         # The patience with those goes on
         "soon": bool(turn.waits),
         "problems": problems,
         "message": message,
-        "catalog": document,
+        "catalog": _describe(stores, [*catalogs, *rest], errors | unread),
     }
 
 
