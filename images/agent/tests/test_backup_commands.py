@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -122,6 +123,34 @@ def test_the_archive_goes_on_into_the_target_that_is_there(
     assert bench.archived == [bench.stores[1 - down].label]
     assert (code, said["state"], said["segments"], said["last"]) == (0, "succeeded", 2, 50)
     assert said["problems"] == [f"{gone.label}: {gone.label} does not answer"]
+
+
+class Silent(VolumeStore):
+    """A target that answers nothing, as a hard NFS mount whose server is away."""
+
+    asked = 0
+
+    def get(self, key: str) -> bytes:
+        self.check()
+        raise AssertionError
+
+    def check(self) -> None:
+        Silent.asked += 1
+        threading.Event().wait()
+
+
+@pytest.mark.parametrize("command", ["archive", "tick"])
+def test_a_target_that_answers_nothing_holds_up_no_other(
+    bench: Bench, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("OWNER_SECONDS", "CATALOG_SECONDS"):
+        monkeypatch.setattr(commands.targets, name, 0.2)
+    monkeypatch.setattr(Silent, "asked", 0)
+    bench.stores[0] = silent = Silent(bench.path / "one")
+    code, said = call(capsys, command)
+    assert (code, said["state"], Silent.asked) == (0, "succeeded", 1)
+    assert f"{silent.label} has not answered within 0.2 s" in said["message"]
+    assert command == "archive" or [len(one["backups"]) for one in said["catalog"]["targets"]] == [0, 1]
 
 
 def test_an_archive_that_no_target_takes_has_failed(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

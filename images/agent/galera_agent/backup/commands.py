@@ -40,6 +40,7 @@ from . import (
     settings,
     streams,
     summary,
+    targets,
     verify,
 )
 from .binlog_events import BinlogError
@@ -124,13 +125,15 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     with server.connection(node.socket) as query:
         facts = server.facts(query)
         lsn = int(query("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_current'")[0][1])
-    catalogs, errors = _read(stores)
+    catalogs, errors = targets.read(stores)
     if not catalogs:
         raise StoreError("; ".join(errors.values()))
-    usable = [store for store in stores if store.label not in errors]
+    away = set(errors)
+    usable = [store for store in stores if store.label not in away]
     refused: set[str] = set()
     if facts.uuid is not None:
-        ours, why = _ours(usable, Owner(found.cluster, found.namespace, facts.uuid, now), catalog.may_claim)
+        mine = Owner(found.cluster, found.namespace, facts.uuid, now)
+        ours, why = targets.ours(usable, mine, catalog.may_claim, targets.CATALOG_SECONDS)
         if why and all(isinstance(error, PastError) for error in why.values()) and not ours:
             there = _describe(stores, catalogs, errors)
             return {"state": "failed", "message": "; ".join(map(str, why.values())), "soon": True, "catalog": there}
@@ -167,8 +170,8 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     message = f"{result.manifest.name} ({due.reason}): {size:.1f} MiB in {seconds:.0f} s"
     if problems := [*errors.values(), *([result.parent_of_none] if result.parent_of_none else [])]:
         message += f"; but {'; '.join(problems)}"
-    known = refused | {one.store for one in catalogs}
-    rest, unread = _read([store for store in stores if store.label not in known])
+    known = refused | away | {one.store for one in catalogs}
+    rest, unread = targets.read([store for store in stores if store.label not in known])
     return {
         "state": "failed" if refused else "succeeded",
         "backup": result.manifest.name,
@@ -192,7 +195,7 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         if facts.uuid is None:
             raise binlog.ArchiveError("the server is in no cluster")
         owner = Owner(found.cluster, found.namespace, facts.uuid, datetime.now(UTC))
-        ours, why = _ours(stores, owner, catalog.claim)
+        ours, why = targets.ours(stores, owner, catalog.claim)
         outcomes: dict[str, binlog.Outcome | str] = {label: str(error) for label, error in why.items()}
         if ours:
             outcomes |= binlog.archive(query, node, ours, found, Path(scratch), limit, say=_say)
@@ -217,7 +220,7 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
 
 def _list(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     stores = _stores()
-    document = _describe(stores, *_read(stores))
+    document = _describe(stores, *targets.read(stores))
     errors = [target["error"] for target in document["targets"] if target["error"]]
     state = "failed" if len(errors) == len(document["targets"]) else "succeeded"
     return {"state": state, "message": "; ".join(errors), "catalog": document}
@@ -225,11 +228,13 @@ def _list(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
 
 def _expire(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     found = settings.load()
+    catalogs, errors = targets.read(open_stores(found))
     decisions = {
-        store.label: [vars(one) for one in retention.decide(catalog.read(store), datetime.now(UTC), found.retention)]
-        for store in open_stores(found)
+        one.store: [vars(each) for each in retention.decide(one, datetime.now(UTC), found.retention)]
+        for one in catalogs
     }
-    return {"state": "succeeded", "message": "nothing was deleted", "decisions": decisions}
+    message = "; ".join(["nothing was deleted", *errors.values()])
+    return {"state": "succeeded" if catalogs else "failed", "message": message, "decisions": decisions}
 
 
 def _adopt(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
@@ -249,7 +254,7 @@ def _fill(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     found = settings.load()
     agent = agent_settings.from_env(env)
     stores = open_stores(found)
-    catalogs, errors = _read(stores)
+    catalogs, errors = targets.read(stores)
     if not catalogs:
         raise StoreError("; ".join(errors.values()))
     # A key that the inventory gives is among the cluster's passwords; one of a Secret of its own is on no node.
@@ -350,32 +355,6 @@ def _node_facts(found: Settings, node: runner.Node, facts: server.Facts, lsn: in
 
 def _stores() -> list[Store]:
     return streams.open_targets(settings.FILE, Path("/backups"))
-
-
-def _read(stores: Sequence[Store]) -> tuple[list[Catalog], dict[str, str]]:
-    """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog."""
-    catalogs, errors = [], {}
-    for store in stores:
-        try:
-            catalogs.append(catalog.read(store))
-        except StoreError as error:
-            errors[store.label] = str(error)
-    return catalogs, errors
-
-
-def _ours(
-    stores: Sequence[Store], owner: Owner, ask: Callable[[Store, Owner], object]
-) -> tuple[list[Store], dict[str, StoreError]]:
-    """The targets that are this cluster's, and why others are not, by label. ask: catalog.claim, or may_claim."""
-    ours: list[Store] = []
-    why: dict[str, StoreError] = {}
-    for store in stores:
-        try:
-            ask(store, owner)
-            ours.append(store)
-        except StoreError as error:
-            why[store.label] = error
-    return ours, why
 
 
 def _describe(stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str]) -> Report:
