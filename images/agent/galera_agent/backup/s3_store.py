@@ -128,9 +128,9 @@ class S3Store:
                     ) from None
                 raise
 
-    def writer(self, key: str) -> S3Writer:
+    def writer(self, key: str, expected: int = 0) -> S3Writer:
         """Begin an object."""
-        return S3Writer(self._client, self._place, checked_key(key), self._arguments(key))
+        return S3Writer(self._client, self._place, checked_key(key), self._arguments(key), expected)
 
     def reader(self, key: str) -> BinaryIO:
         """Open an object."""

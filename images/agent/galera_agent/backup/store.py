@@ -71,8 +71,11 @@ class Store(Protocol):
     def check(self) -> None:
         """Raise StoreError unless the target is there and can be read. Changes nothing."""
 
-    def writer(self, key: str) -> Writer:
-        """Begin an object of unknown length; one that is there is replaced by commit()."""
+    def writer(self, key: str, expected: int = 0) -> Writer:
+        """Begin an object of unknown length; one that is there is replaced by commit().
+
+        expected: how many bytes it will have at most, as far as can be told; 0 where that is not known.
+        """
 
     def reader(self, key: str) -> BinaryIO:
         """Open an object to read it from its beginning; the caller checks size and SHA-256, and closes it.

@@ -65,7 +65,7 @@ class VolumeStore:
                 f"{self.label} is no mount point and has no {OWNER}: the backup volume is not mounted there"
             )
 
-    def writer(self, key: str) -> VolumeWriter:
+    def writer(self, key: str, expected: int = 0) -> VolumeWriter:
         """Begin an object, in a file beside its place."""
         path = self._path(key)
         if key == OWNER:
