@@ -141,6 +141,11 @@ class S3Store:
         with self.reader(key) as stream:
             return stream.read()
 
+    def written(self, key: str) -> datetime:
+        """When an object was last written."""
+        with self._place.translated(f"does not show {key}"):
+            return self._client.head_object(Bucket=self._bucket, Key=self._key(key))["LastModified"]
+
     def put(self, key: str, data: bytes) -> None:
         """Write or replace an object."""
         with self._place.translated(f"does not take {key}"):
@@ -175,6 +180,10 @@ class S3Store:
             for found in page.get("Contents", ()):
                 if not found["Key"].endswith("/"):
                     yield Entry(found["Key"].removeprefix(self._root), found["Size"], found["LastModified"])
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys of all objects below prefix, sorted."""
+        return (entry.key for entry in self.list(prefix))
 
     def children(self, prefix: str) -> Iterator[str]:
         """Names directly below prefix."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
@@ -108,7 +108,7 @@ class Segment:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span:
     """Sequences first to last, as a key names them."""
 
@@ -124,7 +124,31 @@ def stem(uuid: str, first: int, last: int, closed: datetime, pod: str, file: str
 
 def spans(store: Store, uuid: str) -> list[Span]:
     """All archived segments of a cluster. Raises StoreError."""
-    return _spans(entry.key for entry in store.list(f"{BINLOGS}{uuid}/"))
+    return list(each(store, uuid))
+
+
+def each(store: Store, uuid: str) -> Iterator[Span]:
+    """As spans(), one at a time."""
+    return _spans(store.keys(f"{BINLOGS}{uuid}/"))
+
+
+def stretches(store: Store, uuid: str) -> list[Span]:
+    """What all archived segments of a cluster cover together, as if those without a hole were one. Raises StoreError.
+
+    A stretch has the key of a segment that ends it; where several do, it is there with each. The last one is of the
+    newest day. There may be millions of segments, of which few are held in memory at a time.
+    """
+    merged: list[Span] = []
+    newest: Span | None = None
+    for newest in each(store, uuid):
+        one, before = newest, merged[-1] if merged else None
+        if before is not None and before.first <= one.first <= before.last + 1 and one.last != before.last:
+            merged[-1] = before if one.last < before.last else Span(before.first, one.last, one.key)
+        else:
+            merged.append(one)
+    begins = {last: first for first, last in covered(merged)}
+    found = [Span(begins[one.last], one.last, one.key) for one in merged if one.last in begins]
+    return found if newest is None or found[-1].key == newest.key else [*found, newest]
 
 
 @dataclass(frozen=True)
@@ -142,17 +166,19 @@ def tail(store: Store, uuid: str) -> Tail | None:
     Looks at the newest two days with segments: what is archived last may have been closed before midnight. Days that
     are still to come are of a clock that was ahead, and do not count as such.
     """
-    ends: list[Tail] = []
+    ends: list[Span] = []
     today, left = f"{datetime.now(UTC):%Y%m%d}/", 2
     for day in reversed([name for name in store.children(f"{BINLOGS}{uuid}/") if _DAY.fullmatch(name)]):
-        entries = list(store.list(f"{BINLOGS}{uuid}/{day}"))
-        found = [Tail(span.last, span.key, entry.modified) for entry in entries for span in _spans([entry.key])]
+        found = list(_spans(store.keys(f"{BINLOGS}{uuid}/{day}")))
         if found:
-            ends.append(max(found, key=lambda one: (one.last, one.written)))
+            last = max(one.last for one in found)
+            ends += [one for one in found if one.last == last]
             left -= day <= today
         if not left:
             break
-    return max(ends, key=lambda one: one.last, default=None)
+    last = max((one.last for one in ends), default=0)
+    tails = (Tail(last, one.key, store.written(one.key)) for one in ends if one.last == last)
+    return max(tails, key=lambda one: one.written, default=None)
 
 
 def covered(found: Iterable[Span]) -> list[tuple[int, int]]:
@@ -181,9 +207,9 @@ def chosen(found: Sequence[Span], after: int, until: int) -> list[Span]:
     return result
 
 
-def _spans(keys: Iterable[str]) -> list[Span]:
+def _spans(keys: Iterable[str]) -> Iterator[Span]:
     named = ((key, _KEY.fullmatch(key.split("/", 2)[-1])) for key in keys)
-    return [Span(int(match.group(1)), int(match.group(2)), key) for key, match in named if match]
+    return (Span(int(match.group(1)), int(match.group(2)), key) for key, match in named if match)
 
 
 def _object(part: Document) -> StoredObject:

@@ -86,6 +86,9 @@ class Store(Protocol):
     def get(self, key: str) -> bytes:
         """Return a small object. Raises MissingError."""
 
+    def written(self, key: str) -> datetime:
+        """When an object was last written, by the clock of the target. Raises MissingError."""
+
     def put(self, key: str, data: bytes) -> None:
         """Write a small object; one that is there is replaced."""
 
@@ -94,6 +97,9 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """All objects whose key begins with prefix (empty, or ending in `/`), sorted by key; none that is not whole."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys of list(prefix), without a look at each object, directory by directory, sorted in each."""
 
     def children(self, prefix: str) -> Iterator[str]:
         """Names directly below prefix, sorted: objects as they are, what holds further objects with a `/` behind."""

@@ -27,8 +27,8 @@ def _target(store: Store, found: Catalog | str) -> dict[str, Any]:
         return {"target": store.label, "error": found, "backups": [], "problems": [], "intervals": [], "holes": []}
     problems = [*_unprotected(found), *found.problems]
     try:
-        intervals, domain = streams.known_intervals(store, found)
-        if (gone := streams.broken_off(store, found, intervals)) is not None:
+        intervals, domain, gone = streams.known(store, found)
+        if gone is not None:
             problems.append(
                 f"transactions {gone[0]} to {gone[1]} are not archived: what comes after them can be restored only "
                 "from the next backup on"

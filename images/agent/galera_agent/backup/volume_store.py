@@ -86,6 +86,11 @@ class VolumeStore:
         with self.reader(key) as stream:
             return stream.read()
 
+    def written(self, key: str) -> datetime:
+        """When an object was last written."""
+        with self.translated(f"does not show {key}"):
+            return _modified(self._path(key))
+
     def put(self, key: str, data: bytes) -> None:
         """Write or replace an object."""
         with self.writer(key) as writer:
@@ -102,6 +107,15 @@ class VolumeStore:
         """All whole objects below prefix, sorted."""
         with self.translated("cannot be read"):
             yield from sorted(self._walk(self._directory(prefix)), key=lambda entry: entry.key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys of all whole objects below prefix."""
+        with self.translated("cannot be read"):
+            for parent, below, names in os.walk(self._directory(prefix), onerror=_raise):
+                below[:] = sorted(name for name in below if name not in _NOT_OURS)
+                directory = os.path.relpath(parent, self._root)
+                stem = "" if directory == "." else f"{directory}/"
+                yield from (f"{stem}{name}" for name in sorted(names) if not name.endswith(PART))
 
     def children(self, prefix: str) -> Iterator[str]:
         """Names directly below prefix; files that are being written and what the file system keeps are left out."""
