@@ -21,6 +21,7 @@ from galera_agent.backup.manifest import Manifest
 from galera_agent.backup.runner import Result
 from galera_agent.backup.segment import SegmentError
 from galera_agent.backup.server import Facts
+from galera_agent.backup.settings import Retention
 from galera_agent.backup.store import Store, StoreError
 from galera_agent.backup.volume_store import VolumeStore
 
@@ -244,6 +245,22 @@ def test_where_all_targets_are_foreign_what_is_due_fails_with_patience(
     assert bench.planned == [[one.label for one in bench.stores]]
     code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp()))
     assert (code, said["message"]) == (0, "the last 1 failed; it is tried again later")
+
+
+def test_what_will_expire_is_told_before(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the targets are now: the backup that lets it go may shift what is kept."""
+    held = [bench.hold(0, 1, hours=hours).name for hours in (20 * 24, 9 * 24, 8 * 24, 1)]
+    rule = replace(SETTINGS, retention=Retention(7, None, None), incremental_interval_seconds=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands.settings, "load", lambda: rule)
+        told = call(capsys, "tick", "--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp()))[1]
+        names = [[one["name"] for one in target["expiring"]] for target in told["catalog"]["targets"]]
+        assert (told["state"], names) == ("nothing", [held[1::-1]] * 2)
+        done = call(capsys, "tick", "--kind", "full")[1]
+    targets = done["catalog"]["targets"]
+    assert [[one["expiring"], [each["name"] for each in one["backups"][:-1]]] for one in targets] == [
+        [[], held[2:]]
+    ] * 2
 
 
 def test_a_segment_that_cannot_be_read_is_told_with_the_backup(

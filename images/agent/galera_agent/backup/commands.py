@@ -48,7 +48,7 @@ from .catalog import Catalog, ChainError, Owner, OwnerError, PastError
 from .document import to_time
 from .pipe import Limit, StreamError
 from .segment import SegmentError
-from .settings import Retention, Settings
+from .settings import KEEP_ALL, Retention, Settings
 from .store import Store, StoreError, open_stores
 from .terms import Terms
 
@@ -135,7 +135,7 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         mine = Owner(found.cluster, found.namespace, facts.uuid, now)
         ours, why = targets.ours(usable, mine, catalog.may_claim, targets.CATALOG_SECONDS)
         if why and all(isinstance(error, PastError) for error in why.values()) and not ours:
-            there = _describe(stores, catalogs, errors)
+            there = _describe(stores, catalogs, errors, found.retention)
             return {"state": "failed", "message": "; ".join(map(str, why.values())), "soon": True, "catalog": there}
         # Where none is ours the backup is tried, so that it fails when it is due, and after pauses.
         if ours:
@@ -151,7 +151,7 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         turn = plan.share(now, catalogs, found, last, node_facts)
     due = turn.due
     if isinstance(due, plan.Nothing):
-        return _nothing(due, stores, catalogs, errors, asked=arguments.kind is not None)
+        return _nothing(due, stores, catalogs, errors, found.retention, asked=arguments.kind is not None)
     tried = [one.store for one in turn.catalogs]
     usable = [store for store in usable if store.label in tried]
     errors |= {label: f"{label} lacks backups, and is tried again later" for label in turn.waits}
@@ -180,7 +180,7 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         "soon": bool(turn.waits),
         "problems": problems,
         "message": message,
-        "catalog": _describe(stores, [*catalogs, *rest], errors | unread),
+        "catalog": _describe(stores, [*catalogs, *rest], errors | unread, found.retention),
     }
 
 
@@ -220,7 +220,8 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
 
 def _list(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     stores = _stores()
-    document = _describe(stores, *targets.read(stores))
+    rule = settings.load().retention if settings.FILE.exists() else KEEP_ALL
+    document = _describe(stores, *targets.read(stores), rule)
     errors = [target["error"] for target in document["targets"] if target["error"]]
     state = "failed" if len(errors) == len(document["targets"]) else "succeeded"
     return {"state": state, "message": "; ".join(errors), "catalog": document}
@@ -296,14 +297,20 @@ def _verify(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
 
 
 def _nothing(
-    due: plan.Nothing, stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str], *, asked: bool
+    due: plan.Nothing,
+    stores: Sequence[Store],
+    catalogs: Sequence[Catalog],
+    errors: Mapping[str, str],
+    rule: Retention,
+    *,
+    asked: bool,
 ) -> Report:
     return {
         "state": "failed" if asked and not due.suspended else "nothing",
         "message": due.reason,
         "next": None if due.until is None else to_time(due.until),
         "problems": list(errors.values()),
-        "catalog": _describe(stores, catalogs, errors),
+        "catalog": _describe(stores, catalogs, errors, rule),
     }
 
 
@@ -319,7 +326,7 @@ def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple
             read = catalog.read(store)
             now = datetime.now(UTC)
             names = [name for name, _ in retention.expired(read, now, found.retention)]
-            if found.retention != Retention(None, None, None) and (why := retention.doubt(read, now)):
+            if found.retention != KEEP_ALL and (why := retention.doubt(read, now)):
                 _say(f"nothing expires in {store.label}: {why}")
             outcome = cleanup.prune(store, owner, read, names)
             left.append(catalog.read(store, [read]) if outcome.removed else read)
@@ -357,11 +364,13 @@ def _stores() -> list[Store]:
     return streams.open_targets(settings.FILE, Path("/backups"))
 
 
-def _describe(stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str]) -> Report:
-    """The document of all targets; errors: by label, why one has no catalog."""
+def _describe(
+    stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str], rule: Retention = KEEP_ALL
+) -> Report:
+    """The document of all targets; errors: by label, why one has no catalog. rule: tells what will expire."""
     by_label: dict[str, Catalog] = {one.store: one for one in catalogs}
     pairs = [(store, by_label.get(store.label) or errors[store.label]) for store in stores]
-    return summary.describe(pairs, datetime.now(UTC))
+    return summary.describe(pairs, datetime.now(UTC), rule)
 
 
 def _step_back() -> None:
