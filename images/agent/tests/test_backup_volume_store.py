@@ -206,6 +206,22 @@ def test_a_file_is_known_as_used_where_locks_need_the_right_to_write(
         writer.commit()
 
 
+def test_a_volume_whose_server_forgot_it_says_so_when_it_is_written_to(
+    store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else the error ends the backup in the other target as well, or the volume is said to be empty."""
+    plain = os.stat
+
+    def stat(path: Path, **how: bool) -> os.stat_result:
+        if str(path).endswith("owner.json"):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return plain(path, **how)
+
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(StoreError, match=r"does not take backups/x/one: its NFS server .* \(stale file handle\)"):
+        store.writer("backups/x/one")
+
+
 def test_create_without_hard_links(store: VolumeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")

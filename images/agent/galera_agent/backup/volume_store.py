@@ -70,11 +70,17 @@ class VolumeStore:
         path = self._path(key)
         if key == OWNER:
             self.check()
-        elif not (self._root / OWNER).is_file():
+        elif not self._is_owned(key):
             raise StoreError(
                 f"{self.label} has no {OWNER}: it is not mounted, or was emptied; nothing is written to it"
             )
         return VolumeWriter(self, key, path)
+
+    def _is_owned(self, key: str) -> bool:
+        with self.translated(f"does not take {key}"), suppress(FileNotFoundError):
+            os.stat(self._root / OWNER)
+            return True
+        return False
 
     def reader(self, key: str) -> BinaryIO:
         """Open an object."""
