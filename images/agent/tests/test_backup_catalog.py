@@ -223,6 +223,18 @@ def test_locked_backups_keep_what_they_hang_on(store: VolumeStore, monkeypatch: 
     assert read(store).problem_of(INC1.name) == ""
 
 
+def test_what_is_locked_is_not_said_to_be_removed(store: VolumeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each backup would tell so again until the lock ends."""
+
+    def delete(self: VolumeStore, key: str) -> None:
+        raise LockedError(f"{key} is locked")
+
+    store.delete(INC2.key)
+    monkeypatch.setattr(VolumeStore, "delete", delete)
+    outcome = sweep(store, OWNER, read(store), NOW, timedelta(0))
+    assert (outcome.removed, outcome.kept) == ([], [f"{INC2.objects[0].key} is locked"])
+
+
 def test_interrupted_prune_is_finished_by_sweep(store: VolumeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("galera_agent.backup.cleanup._remove_rest", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -65,8 +65,9 @@ def sweep(
         named = parse_name(name)
         left = named is not None and now - named[0] > older_than and name not in set(in_use)
         if left and not _has_manifest(store, name):
+            kept = len(outcome.kept)
             _remove_rest(store, name, outcome)
-            outcome.removed.append(name)
+            outcome.removed += [name] if len(outcome.kept) == kept else []
     return outcome
 
 
