@@ -40,6 +40,12 @@ def test_a_child_that_ends_without_a_word(clock: Clock) -> None:
     assert (result["state"], result["message"]) == ("failed", "the process ended with 7")
 
 
+def test_a_child_that_has_told_its_end_is_not_waited_for(clock: Clock) -> None:
+    """A thread of it may wait for a target that answers nothing."""
+    found = child("print(json.dumps({'type': 'end', 'state': 'succeeded'}), flush=True); time.sleep(600)", clock)
+    assert until(found.result) == {"type": "end", "state": "succeeded"}
+
+
 def test_a_child_that_does_not_obey_is_killed_with_its_programs(clock: Clock) -> None:
     code = """
 import signal

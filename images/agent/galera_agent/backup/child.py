@@ -51,8 +51,12 @@ class Child:
 
         tried: the targets that it was at work in, where it told them when it began.
         """
+        ended = self.last is not None and self.last.get("type") == "end"
         code = self._process.poll()
         if code is None:
+            if ended:
+                # A thread may be left that waits for a target which answers nothing.
+                self._signal(signal.SIGKILL)
             return None
         self._reader.join()
         # What it started and could not end, because it was killed.
