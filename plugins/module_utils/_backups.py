@@ -152,6 +152,12 @@ def chain_of(backup: Entry, known: t.Mapping[str, Entry]) -> list[str]:
     return names
 
 
+def expiring(catalog: Entry) -> list[Entry]:
+    """What retention lets go with the next backup: target, name and reason."""
+    targets = catalog.get("targets") or []
+    return [{"target": target["target"], **one} for target in targets for one in target.get("expiring") or []]
+
+
 def facts(catalog: Entry, now: datetime.datetime) -> Entry:
     """What backup_info returns, from the agent's document of the targets."""
     targets = catalog.get("targets") or []
@@ -167,6 +173,7 @@ def facts(catalog: Entry, now: datetime.datetime) -> Entry:
         "backups": merged(targets, now),
         "intervals": intervals,
         "holes": holes,
+        "expiring": expiring(catalog),
         "problems": problems,
         "targets": [
             {"target": target["target"], "owner": target.get("owner"), "error": target.get("error")}
@@ -194,8 +201,8 @@ def _problems(target: Entry) -> list[str]:
     return [*error, *(target.get("problems") or [])]
 
 
-def table(backups: t.Sequence[Entry], intervals: t.Sequence[Entry]) -> list[str]:
-    """The backups as lines of text, and what can be restored."""
+def table(backups: t.Sequence[Entry], intervals: t.Sequence[Entry], expires: t.Sequence[Entry] = ()) -> list[str]:
+    """The backups as lines of text, what can be restored, and what will expire."""
     rows = [["name", "age", "size", "chain", "verified", "problem", "targets"]]
     rows += [
         [
@@ -211,7 +218,8 @@ def table(backups: t.Sequence[Entry], intervals: t.Sequence[Entry]) -> list[str]
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return lines + [f"{one['target']}: any time from {one['since']} to {one['until']}" for one in intervals]
+    lines += [f"{one['target']}: any time from {one['since']} to {one['until']}" for one in intervals]
+    return lines + [f"{one['target']}: {one['name']} goes with the next backup: it {one['reason']}" for one in expires]
 
 
 def age(seconds: int) -> str:

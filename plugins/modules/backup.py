@@ -31,7 +31,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Says in RV(message) what would be asked for, and asks nothing.
+      - Says in RV(message) what would be asked for, and what would expire with that, and asks nothing.
   diff_mode:
     support: none
     details:
@@ -75,6 +75,13 @@ backup:
   type: str
   returned: success
   sample: 20261121T132300Z-full
+expiring:
+  description: Backups that retention lets go with this one, C(target), C(name) and C(reason).
+  type: list
+  elements: dict
+  returned: in check mode
+  sample:
+    - {target: volume /backups, name: 20261113T010000Z-full, reason: "is 8 days old, and no rule keeps it"}
 message:
   description: What was done, in one sentence.
   type: str
@@ -208,7 +215,12 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     client = Client(params)
     state = read_state(client, names)
     if module.check_mode:
-        return {"changed": True, "backup": "", "message": f"Would ask for a backup ({params['kind']})."}
+        expiring = _backups.expiring(_backups.document(state, "catalog").get("catalog") or {})
+        gone = "; ".join(f"{one['name']} in {one['target']} {one['reason']}" for one in expiring)
+        message = f"Would ask for a backup ({params['kind']})."
+        if gone:
+            message += f" What retention lets go with it: {gone}."
+        return {"changed": True, "backup": "", "message": message, "expiring": expiring}
     # its version is the condition of the write: others write into the ConfigMap, too
     for _attempt in range(5):
         try:

@@ -103,6 +103,15 @@ holes:
   elements: dict
   returned: success
   sample: []
+expiring:
+  description:
+    - Backups that retention lets go with the next backup, C(target), C(name) and C(reason), by the settings that the
+      agents have. Nothing is deleted before.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - {target: volume /backups, name: 20261113T010000Z-full, reason: "is 8 days old, and no rule keeps it"}
 problems:
   description: What is wrong with the targets, and what the agents tried last in vain, one sentence each.
   type: list
@@ -116,7 +125,7 @@ targets:
   returned: success
   sample: [{"target": "s3://backups/web/tier1", "error": null}]
 table:
-  description: Backups and intervals as lines of text.
+  description: Backups, intervals and what will expire as lines of text.
   type: list
   elements: str
   returned: success
@@ -167,7 +176,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         "last": published.get("last") or {},
         "archive": published.get("archive") or {},
         **found,
-        "table": _backups.table(found["backups"], found["intervals"]),
+        "table": _backups.table(found["backups"], found["intervals"], found["expiring"]),
     }
 
 

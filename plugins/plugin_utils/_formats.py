@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.stateful.galera.plugins.plugin_utils import _convert, _cron
+from ansible_collections.stateful.galera.plugins.plugin_utils import _age, _convert, _cron
 
 # The name is also wsrep_cluster_name: nodes of a group whose name has more characters never find each other. Those that
 # Kubernetes derives from it, <name>-galera-seed-volume-claim the longest, stay below their limit of 63.
@@ -152,6 +152,14 @@ def _directory(value: Any) -> str:
     return path
 
 
+def _identity(value: Any) -> str:
+    """Return a private key of age."""
+    found = _convert.as_str(value)
+    if not _age.is_identity(found):
+        raise ValueError("no identity")
+    return found
+
+
 def _is_address(value: str) -> bool:
     try:
         ipaddress.ip_address(value)
@@ -285,7 +293,9 @@ FORMATS: dict[str, Format] = {
     ),
     "galera_cluster_backup_bandwidth": Format("an amount a second with its unit, such as 50Mi, from 64Ki", _bandwidth),
     "galera_cluster_backup_secret": _ONE_NAME,
-    "galera_cluster_backup_age_identity": text(r"AGE-SECRET-KEY-1[0-9A-Z]+", "an age identity, AGE-SECRET-KEY-1..."),
+    "galera_cluster_backup_age_identity": Format(
+        "an age identity, AGE-SECRET-KEY-1... with a checksum at its end", _identity
+    ),
     "galera_cluster_backup_s3_bucket": _BUCKET,
     "galera_cluster_backup_s3_prefix": _PREFIX,
     "galera_cluster_backup_s3_endpoint": Format(

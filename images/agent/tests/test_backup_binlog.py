@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -501,6 +502,22 @@ def test_a_segment_without_document_is_none(server: Server, store: VolumeStore) 
     server.commit(1)
     archive(server, store)
     assert covered(segment.spans(store, UUID)) == [(1, 4)]
+
+
+def test_what_others_leave_among_the_segments_hinders_nothing(
+    server: Server, store: VolumeStore, tmp_path: Path
+) -> None:
+    server.commit(3)
+    archive(server, store)
+    (span,) = segment.spans(store, UUID)
+    day = (tmp_path / "store" / span.key).parent
+    shutil.copytree(day, day.with_name("a copy"))
+    day.with_name("notes.txt").touch()
+    (day / ".nfs000000001").touch()
+    server.commit(1)
+    archive(server, store)
+    assert covered(segment.spans(store, UUID)) == [(1, 4)]
+    assert all(one.key.startswith(f"binlogs/{UUID}/2") for one in segment.spans(store, UUID))
 
 
 def test_clusters_have_archives_of_their_own(server: Server, store: VolumeStore) -> None:

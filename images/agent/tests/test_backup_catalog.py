@@ -223,6 +223,18 @@ def test_locked_backups_keep_what_they_hang_on(store: VolumeStore, monkeypatch: 
     assert read(store).problem_of(INC1.name) == ""
 
 
+def test_what_is_locked_is_not_said_to_be_removed(store: VolumeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each backup would tell so again until the lock ends."""
+
+    def delete(self: VolumeStore, key: str) -> None:
+        raise LockedError(f"{key} is locked")
+
+    store.delete(INC2.key)
+    monkeypatch.setattr(VolumeStore, "delete", delete)
+    outcome = sweep(store, OWNER, read(store), NOW, timedelta(0))
+    assert (outcome.removed, outcome.kept) == ([], [f"{INC2.objects[0].key} is locked"])
+
+
 def test_interrupted_prune_is_finished_by_sweep(store: VolumeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("galera_agent.backup.cleanup._remove_rest", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -234,6 +246,21 @@ def test_interrupted_prune_is_finished_by_sweep(store: VolumeStore, monkeypatch:
         assert sweep(store, OWNER, found, NOW, older_than, in_use).removed == []
     assert sweep(store, OWNER, found, NOW, timedelta(hours=8)).removed == [INC2.name]
     assert read(store).incomplete == ()
+
+
+@pytest.mark.parametrize("left", [".nfs000000001", ".DS_Store", "a copy of it"])
+def test_names_that_are_no_keys_end_no_clean_up(store: VolumeStore, tmp_path: Path, left: str) -> None:
+    """NFS keeps a file that is read while it is deleted under such a name; others come with people."""
+    paths = [tmp_path / f"backups/{name}/{left}" for name in (INC1.name, INC2.name)]
+    for path in paths:
+        path.touch()
+    assert prune(store, OWNER, read(store), [INC2.name]).removed == [INC2.name]
+    store.delete(INC1.key)
+    assert sweep(store, OWNER, read(store), NOW, timedelta(0)).removed == [INC1.name]
+    found = read(store)
+    assert (names(found), found.incomplete) == ([FULL.name], ())
+    assert found.problems == tuple(f"backups/{name}/{left} is not ours" for name in (INC1.name, INC2.name))
+    assert all(path.exists() for path in paths)
 
 
 def test_a_listing_that_lags_behind_costs_no_backup(store: VolumeStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from galera_agent.backup.manifest import Manifest
 from galera_agent.backup.runner import Result
 from galera_agent.backup.segment import SegmentError
 from galera_agent.backup.server import Facts
+from galera_agent.backup.settings import Retention
 from galera_agent.backup.store import Store, StoreError
 from galera_agent.backup.volume_store import VolumeStore
 
@@ -124,6 +126,34 @@ def test_the_archive_goes_on_into_the_target_that_is_there(
     assert said["problems"] == [f"{gone.label}: {gone.label} does not answer"]
 
 
+class Silent(VolumeStore):
+    """A target that answers nothing, as a hard NFS mount whose server is away."""
+
+    asked = 0
+
+    def get(self, key: str) -> bytes:
+        self.check()
+        raise AssertionError
+
+    def check(self) -> None:
+        Silent.asked += 1
+        threading.Event().wait()
+
+
+@pytest.mark.parametrize("command", ["archive", "tick"])
+def test_a_target_that_answers_nothing_holds_up_no_other(
+    bench: Bench, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("OWNER_SECONDS", "CATALOG_SECONDS"):
+        monkeypatch.setattr(commands.targets, name, 0.2)
+    monkeypatch.setattr(Silent, "asked", 0)
+    bench.stores[0] = silent = Silent(bench.path / "one")
+    code, said = call(capsys, command)
+    assert (code, said["state"], Silent.asked) == (0, "succeeded", 1)
+    assert f"{silent.label} has not answered within 0.2 s" in said["message"]
+    assert command == "archive" or [len(one["backups"]) for one in said["catalog"]["targets"]] == [0, 1]
+
+
 def test_an_archive_that_no_target_takes_has_failed(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.stores = [Unreachable(bench.path / "one"), Unreachable(bench.path / "two")]
     code, said = call(capsys, "archive")
@@ -180,21 +210,15 @@ def test_a_target_that_waits_hinders_no_backup_of_the_other(bench: Bench, capsys
     assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [2, 1]
 
 
-def test_a_backup_that_fails_says_where_it_was_to_be_and_is_tried_there_with_patience(
-    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_targets_of_a_backup_that_is_made_nowhere_are_tried_together_then(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(*_: object, **__: object) -> None:
-        raise StoreError("it is full")
-
     bench.hold(0, hours=48)
     bench.hold(1, hours=72)
-    monkeypatch.setattr(commands.runner, "run", fails)
-    tick = ["tick", "--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp())]
-    lacks, ahead = bench.stores[1].label, bench.stores[0].label
-    code, said = call(capsys, *tick, "--failed-in", lacks)
-    assert (code, said["state"], said["message"], said["not_in"]) == (1, "failed", "it is full", [ahead])
-    code, said = call(capsys, *tick, "--failed-in", ahead)
-    assert (code, said["state"], said["message"]) == (0, "nothing", "the last 1 failed; it is tried again later")
+    last = ["--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp() - 301)]
+    code, said = call(capsys, "tick", *last, "--failed-in", bench.stores[0].label)
+    assert (code, said["state"], said["not_in"], said["soon"]) == (0, "succeeded", [], False)
+    assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [2, 2]
 
 
 def test_a_foreign_target_is_refused_and_the_backup_made_in_the_other(
@@ -203,10 +227,8 @@ def test_a_foreign_target_is_refused_and_the_backup_made_in_the_other(
     bench.stores[0].put("owner.json", replace(OWNER, uuid=OTHER_UUID).to_json())
     code, said = call(capsys, "tick")
     assert (code, said["state"], said["backup"][-4:]) == (1, "failed", "full")
-    # so that what is due in the other one waits for nothing
-    assert said["not_in"] == [bench.stores[0].label]
     assert f"holds the backups of cluster n of namespace ns (uuid {OTHER_UUID})" in said["message"]
-    assert bench.planned == [[bench.stores[1].label]]
+    assert (bench.planned, said["not_in"]) == ([[bench.stores[1].label]], [bench.stores[0].label])
     assert [one["error"] is None for one in said["catalog"]["targets"]] == [False, True]
     # it is not made again for the sake of the one that must not have it
     code, said = call(capsys, "tick")
@@ -225,6 +247,22 @@ def test_where_all_targets_are_foreign_what_is_due_fails_with_patience(
     assert bench.planned == [[one.label for one in bench.stores]]
     code, said = call(capsys, "tick", "--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp()))
     assert (code, said["message"]) == (0, "the last 1 failed; it is tried again later")
+
+
+def test_what_will_expire_is_told_before(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the targets are now: the backup that lets it go may shift what is kept."""
+    held = [bench.hold(0, 1, hours=hours).name for hours in (20 * 24, 9 * 24, 8 * 24, 1)]
+    rule = replace(SETTINGS, retention=Retention(7, None, None), incremental_interval_seconds=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands.settings, "load", lambda: rule)
+        told = call(capsys, "tick", "--failures", "1", "--failed-at", str(datetime.now(UTC).timestamp()))[1]
+        names = [[one["name"] for one in target["expiring"]] for target in told["catalog"]["targets"]]
+        assert (told["state"], names) == ("nothing", [held[1::-1]] * 2)
+        done = call(capsys, "tick", "--kind", "full")[1]
+    targets = done["catalog"]["targets"]
+    assert [[one["expiring"], [each["name"] for each in one["backups"][:-1]]] for one in targets] == [
+        [[], held[2:]]
+    ] * 2
 
 
 def test_a_segment_that_cannot_be_read_is_told_with_the_backup(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from agent_fakes import Clock, FakeKube
-from galera_agent.backup.leader import LOST_SECONDS, Leader, Step, View, decide
+from galera_agent.backup.leader import LOST_SECONDS, OFFER_SECONDS, PASSED_SECONDS, Leader, Step, View, decide
 from galera_agent.kube import ApiError
 from galera_agent.lease import DURATION_SECONDS, RENEW_SECONDS, BootstrapLease
 from galera_agent.members import Lease
@@ -117,6 +117,29 @@ def test_it_is_handed_over_when_this_node_is_ready(nodes: tuple[Node, Node], clo
         one.leader.round("", busy=False, ready=lambda ready=ready: ready)  # type: ignore[misc]
     assert not one.leader.leads
     clock.now += RENEW_SECONDS
+    assert two.round()
+
+
+def test_a_better_node_that_does_not_take_it_is_passed_over_for_a_while(nodes: tuple[Node, Node], clock: Clock) -> None:
+    """Its server is well, and its agent does not reach the API server."""
+    one, two = nodes
+    one.better = "n-galera-2"
+
+    def led(rounds: int) -> list[bool]:
+        found = []
+        for _ in range(rounds):
+            found.append(one.round())
+            clock.now += RENEW_SECONDS
+        return found
+
+    offered = int(OFFER_SECONDS / RENEW_SECONDS)
+    passed = int(PASSED_SECONDS / RENEW_SECONDS)
+    assert led(offered + 1) == [False] * offered + [True]
+    assert led(passed) == [True] * (passed - 1) + [False]
+    assert led(offered) == [False] * (offered - 1) + [True]
+    # another one is none that did not take it
+    one.better = "n-galera-3"
+    assert led(1) == [False]
     assert two.round()
 
 

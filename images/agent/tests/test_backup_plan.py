@@ -255,21 +255,21 @@ def test_a_store_that_fails_costs_the_others_no_full_backups() -> None:
         assert [one.store for one in decided("2026-11-21 04:00", behind, last).catalogs] == [volume.store, s3.store]
 
 
-def test_patience_with_a_store_is_kept_where_another_one_lacks_backups() -> None:
-    """A backup that fails in the store that is ahead, as where its volume is full, is not tried again each minute."""
+def test_a_store_that_fails_itself_is_no_reason_to_leave_out_the_others() -> None:
+    """The volume fills up after the bucket was away: what is due is tried in both, with patience."""
     volume, s3 = catalog(CHAIN), catalog([FULL, INC1], "s3://b/n")
+    for failed_in in ({volume.store}, {volume.store, s3.store}):
+        last = LastAttempt(at("2026-11-21 04:00"), 1, frozenset(failed_in))
+        waits = share(at("2026-11-21 04:01"), [volume, s3], SETTINGS, last, facts(*CHAIN))
+        assert waits.due == Nothing(at("2026-11-21 04:05"), PATIENCE)
+        found = share(at("2026-11-21 04:05"), [volume, s3], SETTINGS, last, facts(*CHAIN))
+        assert (type(found.due), found.catalogs, found.waits) == (Full, [volume, s3], ())
 
-    def decided(now: str, *stores: str) -> Share:
-        last = LastAttempt(at("2026-11-21 04:00"), 1, stores)
-        return share(at(now), [volume, s3], SETTINGS, last, facts(*CHAIN))
 
-    waits = Share(Nothing(at("2026-11-21 04:05"), PATIENCE), [volume, s3])
-    assert [decided("2026-11-21 04:02", *stores) for stores in ((volume.store,), ())] == [waits, waits]
-    for now, stores in (("04:06", (volume.store,)), ("04:02", ("s3://b/n",))):
-        assert decided(f"2026-11-21 {now}", *stores).catalogs == [volume]
-    # nor does it wait for one that cannot even be read by now
-    last = LastAttempt(at("2026-11-21 04:00"), 5, ("s3://b/n",))
-    assert isinstance(share(at("2026-11-21 04:02"), [volume], SETTINGS, last, facts(*CHAIN)).due, Incremental)
+def test_patience_with_a_store_that_is_away_now_holds_up_no_other() -> None:
+    last = LastAttempt(at("2026-11-21 03:59"), 6, frozenset({"s3://b/n"}))
+    found = share(at("2026-11-21 04:00"), [catalog(CHAIN)], SETTINGS, last, facts(*CHAIN))
+    assert parent_of(found.due) == INC2.name
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_both_targets_get_it_and_one_may_fail(bench: Bench, monkeypatch: pytest.
     assert bench.names(0) == bench.names(1) == [result.manifest.name]
 
     class Full(VolumeStore):
-        def writer(self, key: str) -> Any:
+        def writer(self, key: str, expected: int = 0) -> Any:
             raise StoreError(f"{self.label} is full")
 
     full = Full(Path(bench.stores[1].label.removeprefix("volume ")))
@@ -131,6 +131,23 @@ def test_both_targets_get_it_and_one_may_fail(bench: Bench, monkeypatch: pytest.
     assert len(bench.names(0)) == 2
     with pytest.raises(StoreError, match="is full"):
         bench.run(stores=[full])
+
+
+def test_a_target_hears_what_it_will_get_at_most(bench: Bench) -> None:
+    """The data directory, without what no backup has."""
+    asked = {}
+
+    class Asked(VolumeStore):
+        def writer(self, key: str, expected: int = 0) -> Any:
+            asked[key.rpartition("/")[2]] = expected
+            return super().writer(key, expected)
+
+    (bench.node.datadir / "db").mkdir()
+    for name, size in (("db/t.ibd", 1 << 20), ("galera.cache", 1 << 22), ("binlog.000001", 1 << 18)):
+        (bench.node.datadir / name).write_bytes(bytes(size))
+    bench.run(stores=[Asked(Path(bench.stores[0].label.removeprefix("volume ")))])
+    assert 1 << 20 <= asked["backup.xb.zst"] < 1 << 21
+    assert asked["manifest.json"] == 0
 
 
 def test_what_the_archive_is_writing_meanwhile_is_left_alone(bench: Bench) -> None:

@@ -10,11 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 import s3_server
+from galera_agent.backup import s3_writer
 from galera_agent.backup.s3_store import Patience, S3Store, open_s3
 from galera_agent.backup.s3_writer import MAX_PARTS, MIB, part_size
 from galera_agent.backup.settings import ObjectLock, S3Settings
@@ -66,6 +68,31 @@ def test_ten_thousand_parts_hold_five_tebibytes() -> None:
     assert sum(sizes) >= 5 << 40
     assert sizes == sorted(sizes)
     assert (sizes[0], sizes[-1] < 5 << 30, {size % MIB for size in sizes}) == (16 * MIB, True, {0})
+
+
+@pytest.mark.parametrize(("gibibytes", "largest"), [(1, 16), (140, 16), (500, 57), (3000, 342)])
+def test_parts_are_no_larger_than_what_is_expected_takes(gibibytes: int, largest: int) -> None:
+    """A backup of 500 GiB would else hold three parts of 260 MiB, more than the agent may use."""
+    sizes = [part_size(number, gibibytes << 30) for number in range(1, MAX_PARTS + 1)]
+    needed = next(number for number, done in enumerate(accumulate(sizes)) if done >= gibibytes << 30)
+    assert max(sizes[: needed + 1]) == largest * MIB
+    # much more than was expected gets a place, too
+    assert (sum(sizes) > 2 * (gibibytes << 30), sizes == sorted(sizes), max(sizes) <= 5 << 30) == (True,) * 3
+
+
+def test_a_writer_takes_the_parts_that_are_expected(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def sized(number: int, expected: int) -> int:
+        asked.append((number, expected))
+        return 5 * MIB
+
+    monkeypatch.setattr(s3_writer, "part_size", sized)
+    with store.writer(KEY, 7 << 40) as writer:
+        writer.write(b"x" * (10 * MIB + 1))
+        writer.commit()
+    assert set(asked) == {(number, 7 << 40) for number in (1, 2, 3)}
+    assert [one.size for one in store.list("")] == [10 * MIB + 1]
 
 
 def test_memory_is_three_parts(store: S3Store) -> None:

@@ -6,17 +6,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from agent_fakes import Clock, FakeChild, FakeKube
 from backup_samples import settings_json
-from galera_agent.backup.child import Child
 from galera_agent.backup.leader import LOST_SECONDS, Leader
 from galera_agent.backup.publish import Publisher
 from galera_agent.backup.scheduler import Scheduler
@@ -238,6 +237,11 @@ def test_a_backup_that_a_target_did_not_take_is_tried_again_with_patience(bench:
     bench.started[-1].ends("succeeded", backup="b1", not_in=[])
     bench.rounds(3)
     assert bench.words[-1] == ("tick",)
+    # one that was made nowhere tells by its beginning where it was tried
+    for tried, number in (["volume /backups"], 1), (["volume /backups"], 2), (["s3://b/n"], 1):
+        bench.started[-1].ends("failed", tried=tried)
+        bench.rounds(61)
+        assert bench.words[-1] == ("tick", "--failures", str(number), "--failed-at", ANY, "--failed-in", *tried)
 
 
 def test_what_runs_is_shown(bench: Bench) -> None:
@@ -551,49 +555,3 @@ def test_a_document_too_long_for_a_config_map_loses_its_oldest_backups(bench: Be
     kept = bench.document()["catalog"]["targets"][0]["backups"]
     assert kept[-1]["name"] == "b1999"
     assert 100 < len(kept) < 1000
-
-
-# --- children --------------------------------------------------------------------------------------------------------
-def until(find: Callable[[], Mapping[str, Any] | bool | None]) -> Any:
-    end = time.monotonic() + 30
-    while not (found := find()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return found
-
-
-def child(code: str, clock: Clock) -> Child:
-    return Child(["tick"], clock, (sys.executable, "-c", f"import json, subprocess, time\n{code}"))
-
-
-def test_a_child_tells_its_end(clock: Clock) -> None:
-    found = child("print('noise'); print('[1]'); print(json.dumps({'type': 'end', 'state': 'succeeded'}))", clock)
-    assert until(found.result) == {"type": "end", "state": "succeeded"}
-
-
-def test_a_child_that_ends_without_a_word(clock: Clock) -> None:
-    result = until(child("raise SystemExit(7)", clock).result)
-    assert (result["state"], result["message"]) == ("failed", "the process ended with 7")
-
-
-def test_a_child_that_does_not_obey_is_killed_with_its_programs(clock: Clock) -> None:
-    code = """
-import signal
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-other = subprocess.Popen(['sleep', '600'])
-print(json.dumps({'type': 'begin', 'pid': other.pid}), flush=True)
-time.sleep(600)"""
-    found = child(code, clock)
-    pid = until(lambda: found.last)["pid"]
-    found.stop()
-    clock.now += 6
-    found.stop()
-    assert until(found.result)["message"] == "the process was stopped"
-    until(lambda: not alive(pid))
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -50,6 +50,9 @@ def test_what_was_written_is_read(store: Store, size: int) -> None:
     (entry,) = store.list("backups/")
     assert (entry.key, entry.size) == (key, size)
     assert abs(datetime.now(UTC) - entry.modified) < timedelta(minutes=10)
+    assert (list(store.keys("backups/")), store.written(key)) == ([key], entry.modified)
+    with pytest.raises(MissingError, match="does not show backups/x/other: it is not there"):
+        store.written("backups/x/other")
 
 
 def test_nothing_appears_before_commit(store: Store) -> None:

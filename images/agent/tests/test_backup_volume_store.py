@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import io
 import os
 import signal
 import subprocess
@@ -163,6 +166,60 @@ def test_what_the_file_system_keeps_is_not_ours(store: VolumeStore, tmp_path: Pa
     (tmp_path / "volume/lost+found").mkdir()
     (tmp_path / "volume/lost+found/1234").touch()
     assert [one.key for one in store.list("")] == list(store.children("")) == ["owner.json"]
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "films/night.mp4.part",
+        "backups/x/night.mp4.part",
+        ".snapshot/hourly.0/backups/x/stream.0123abcd.part",
+        ".zfs/snapshot/a/backups/x/stream.0123abcd.part",
+    ],
+)
+def test_only_unfinished_files_of_the_agents_are_cleaned(store: VolumeStore, tmp_path: Path, foreign: str) -> None:
+    """Others end so as well, and a snapshot of the volume has those that were being written, and lets none go."""
+    left = "binlogs/u/20261121/segment.zst.0123abcd.part"
+    for name in (foreign, left):
+        path = tmp_path / "volume" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert store.clean(SOON, datetime.now(UTC) + timedelta(days=1)) == [left]
+    assert (tmp_path / "volume" / foreign).exists()
+
+
+def test_a_file_is_known_as_used_where_locks_need_the_right_to_write(
+    store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS."""
+    plain = fcntl.flock
+
+    def flock(file: io.FileIO, operation: int) -> None:
+        if not file.writable():
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        plain(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with store.writer("binlogs/a") as writer:
+        writer.write(b"x")
+        assert store.clean(SOON, datetime.now(UTC) + timedelta(days=1)) == []
+        writer.commit()
+
+
+def test_a_volume_whose_server_forgot_it_says_so_when_it_is_written_to(
+    store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else the error ends the backup in the other target as well, or the volume is said to be empty."""
+    plain = os.stat
+
+    def stat(path: Path, **how: bool) -> os.stat_result:
+        if str(path).endswith("owner.json"):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return plain(path, **how)
+
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(StoreError, match=r"does not take backups/x/one: its NFS server .* \(stale file handle\)"):
+        store.writer("backups/x/one")
 
 
 def test_create_without_hard_links(store: VolumeStore, monkeypatch: pytest.MonkeyPatch) -> None:

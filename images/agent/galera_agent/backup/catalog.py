@@ -13,7 +13,7 @@ from itertools import groupby
 
 from .document import Document, parse, text, time, to_time, whole
 from .manifest import Manifest, ManifestError, Verification, manifest_key, parse_name, verification_key
-from .store import BACKUPS, BINLOGS, MANIFEST, OWNER, VERIFICATION, Entry, MissingError, Store, StoreError
+from .store import BACKUPS, BINLOGS, MANIFEST, OWNER, VERIFICATION, Entry, MissingError, Store, StoreError, is_key
 
 FORMAT = 1
 # Clocks that differ by less are right
@@ -317,7 +317,7 @@ def _foreign(store: Store) -> list[str]:
 def _sort(entry: Entry, sizes: dict[str, dict[str, int]], problems: list[str]) -> None:
     """Put an object to its backup: name -> file -> size."""
     name, _, file = entry.key.removeprefix(BACKUPS).partition("/")
-    if parse_name(name) is None or not file:
+    if parse_name(name) is None or not file or not is_key(entry.key):
         problems.append(f"{entry.key} is not ours")
     else:
         sizes.setdefault(name, {})[file] = entry.size

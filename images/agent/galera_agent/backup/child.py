@@ -47,17 +47,26 @@ class Child:
         return self._lines[-1] if self._lines else None
 
     def result(self) -> dict[str, Any] | None:
-        """Its end document, None while it runs; one that ended without gets one that says so."""
+        """Its end document, None while it runs; one that ended without gets one that says so.
+
+        tried: the targets that it was at work in, where it told them when it began.
+        """
+        ended = self.last is not None and self.last.get("type") == "end"
         code = self._process.poll()
         if code is None:
+            if ended:
+                # A thread may be left that waits for a target which answers nothing.
+                self._signal(signal.SIGKILL)
             return None
         self._reader.join()
         # What it started and could not end, because it was killed.
         self._signal(signal.SIGKILL)
+        begun = [one["targets"] for one in self._lines if one.get("type") == "begin" and "targets" in one]
+        tried = {"tried": begun[-1]} if begun else {}
         if self.last is not None and self.last.get("type") == "end":
-            return self.last
+            return tried | self.last
         why = "was stopped" if self._told_at is not None else f"ended with {code}"
-        return {"type": "end", "command": self.words[0], "state": "failed", "message": f"the process {why}"}
+        return {**tried, "type": "end", "command": self.words[0], "state": "failed", "message": f"the process {why}"}
 
     def stop(self) -> None:
         """Ask it to end; called again after five seconds it does not ask any more."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from .catalog import Catalog, Owner, check_owner
 from .manifest import manifest_key, parse_name
-from .store import BACKUPS, LockedError, MissingError, Store
+from .store import BACKUPS, LockedError, MissingError, Store, is_key
 
 
 @dataclass
@@ -65,8 +65,9 @@ def sweep(
         named = parse_name(name)
         left = named is not None and now - named[0] > older_than and name not in set(in_use)
         if left and not _has_manifest(store, name):
+            kept = len(outcome.kept)
             _remove_rest(store, name, outcome)
-            outcome.removed.append(name)
+            outcome.removed += [name] if len(outcome.kept) == kept else []
     return outcome
 
 
@@ -80,8 +81,8 @@ def _has_manifest(store: Store, name: str) -> bool:
 
 
 def _remove_rest(store: Store, name: str, outcome: Outcome) -> None:
-    """Remove all objects of a backup that has no manifest."""
-    for entry in list(store.list(f"{BACKUPS}{name}/")):
+    """Remove all objects of a backup that has no manifest. What is no key is nobody's of ours, and a problem."""
+    for entry in [one for one in store.list(f"{BACKUPS}{name}/") if is_key(one.key)]:
         try:
             store.delete(entry.key)
         except LockedError as error:

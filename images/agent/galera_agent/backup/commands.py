@@ -40,6 +40,7 @@ from . import (
     settings,
     streams,
     summary,
+    targets,
     verify,
 )
 from .binlog_events import BinlogError
@@ -47,7 +48,7 @@ from .catalog import Catalog, ChainError, Owner, OwnerError, PastError
 from .document import to_time
 from .pipe import Limit, StreamError
 from .segment import SegmentError
-from .settings import Retention, Settings
+from .settings import KEEP_ALL, Retention, Settings
 from .store import Store, StoreError, open_stores
 from .terms import Terms
 
@@ -78,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tick.add_argument("--kind", choices=("auto", "full", "incremental"), help="take one now, whatever is due")
     tick.add_argument("--failures", type=int, default=0, help="how many backups in a row failed")
     tick.add_argument("--failed-at", type=float, default=None, help="when the last one ended, in seconds since 1970")
-    tick.add_argument("--failed-in", action="append", default=[], help="a target that the last one is not in")
+    tick.add_argument("--failed-in", action="append", default=[], help="a target that did not get that backup")
     commands.add_parser("archive", help="close the binary log and archive what the targets lack")
     commands.add_parser("list", help="print what the targets hold, and what can be restored")
     commands.add_parser("expire", help="print what would expire; deletes nothing")
@@ -110,8 +111,7 @@ def command(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     try:
         report = work[arguments.backup_command](arguments, env)
     except _KNOWN as error:
-        # Of a backup, the targets that it was to be written to
-        report = {"state": "failed", "message": str(error), "not_in": getattr(arguments, "targets", [])}
+        report = {"state": "failed", "message": str(error)}
     _print({"type": "end", "command": arguments.backup_command, **report})
     return 1 if report["state"] == "failed" else 0
 
@@ -125,15 +125,17 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     with server.connection(node.socket) as query:
         facts = server.facts(query)
         lsn = int(query("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_current'")[0][1])
-    catalogs, errors = _read(stores)
+    catalogs, errors = targets.read(stores)
     if not catalogs:
         raise StoreError("; ".join(errors.values()))
-    usable = [store for store in stores if store.label not in errors]
+    away = set(errors)
+    usable = [store for store in stores if store.label not in away]
     refused: set[str] = set()
     if facts.uuid is not None:
-        ours, why = _ours(usable, Owner(found.cluster, found.namespace, facts.uuid, now), catalog.may_claim)
+        mine = Owner(found.cluster, found.namespace, facts.uuid, now)
+        ours, why = targets.ours(usable, mine, catalog.may_claim, targets.CATALOG_SECONDS)
         if why and all(isinstance(error, PastError) for error in why.values()) and not ours:
-            there = _describe(stores, catalogs, errors)
+            there = _describe(stores, catalogs, errors, found.retention)
             return {"state": "failed", "message": "; ".join(map(str, why.values())), "soon": True, "catalog": there}
         # Where none is ours the backup is tried, so that it fails when it is due, and after pauses.
         if ours:
@@ -145,16 +147,17 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         turn = plan.Share(plan.on_demand(arguments.kind, now, catalogs, found, node_facts), catalogs)
     else:
         failed_at = None if arguments.failed_at is None else datetime.fromtimestamp(arguments.failed_at, UTC)
-        last = plan.LastAttempt(failed_at, arguments.failures, arguments.failed_in)
+        last = plan.LastAttempt(failed_at, arguments.failures, frozenset(arguments.failed_in))
         turn = plan.share(now, catalogs, found, last, node_facts)
     due = turn.due
     if isinstance(due, plan.Nothing):
-        return _nothing(due, stores, catalogs, errors, asked=arguments.kind is not None)
-    usable = [store for store in usable if store.label in [one.store for one in turn.catalogs]]
-    arguments.targets = [store.label for store in usable]
+        return _nothing(due, stores, catalogs, errors, found.retention, asked=arguments.kind is not None)
+    tried = [one.store for one in turn.catalogs]
+    usable = [store for store in usable if store.label in tried]
     errors |= {label: f"{label} lacks backups, and is tried again later" for label in turn.waits}
     parent = due.parent.manifest if isinstance(due, plan.Incremental) else None
-    _print({"type": "begin", "command": "tick", "kind": "incremental" if parent else "full", "reason": due.reason})
+    start = {"kind": "incremental" if parent else "full", "reason": due.reason, "targets": tried}
+    _print({"type": "begin", "command": "tick", **start})
     began = time.monotonic()
     with server.connection(node.socket) as query:
         if told := binlog.begin(query):
@@ -167,8 +170,8 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     message = f"{result.manifest.name} ({due.reason}): {size:.1f} MiB in {seconds:.0f} s"
     if problems := [*errors.values(), *([result.parent_of_none] if result.parent_of_none else [])]:
         message += f"; but {'; '.join(problems)}"
-    rest, unread = _read([store for store in stores if store.label not in refused | {one.store for one in catalogs}])
-    document = _describe(stores, [*catalogs, *rest], errors | unread)
+    known = refused | away | {one.store for one in catalogs}
+    rest, unread = targets.read([store for store in stores if store.label not in known])
     return {
         "state": "failed" if refused else "succeeded",
         "backup": result.manifest.name,
@@ -177,7 +180,7 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         "soon": bool(turn.waits),
         "problems": problems,
         "message": message,
-        "catalog": document,
+        "catalog": _describe(stores, [*catalogs, *rest], errors | unread, found.retention),
     }
 
 
@@ -192,7 +195,7 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         if facts.uuid is None:
             raise binlog.ArchiveError("the server is in no cluster")
         owner = Owner(found.cluster, found.namespace, facts.uuid, datetime.now(UTC))
-        ours, why = _ours(stores, owner, catalog.claim)
+        ours, why = targets.ours(stores, owner, catalog.claim)
         outcomes: dict[str, binlog.Outcome | str] = {label: str(error) for label, error in why.items()}
         if ours:
             outcomes |= binlog.archive(query, node, ours, found, Path(scratch), limit, say=_say)
@@ -217,7 +220,8 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
 
 def _list(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     stores = _stores()
-    document = _describe(stores, *_read(stores))
+    rule = settings.load().retention if settings.FILE.exists() else KEEP_ALL
+    document = _describe(stores, *targets.read(stores), rule)
     errors = [target["error"] for target in document["targets"] if target["error"]]
     state = "failed" if len(errors) == len(document["targets"]) else "succeeded"
     return {"state": state, "message": "; ".join(errors), "catalog": document}
@@ -225,11 +229,13 @@ def _list(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
 
 def _expire(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     found = settings.load()
+    catalogs, errors = targets.read(open_stores(found))
     decisions = {
-        store.label: [vars(one) for one in retention.decide(catalog.read(store), datetime.now(UTC), found.retention)]
-        for store in open_stores(found)
+        one.store: [vars(each) for each in retention.decide(one, datetime.now(UTC), found.retention)]
+        for one in catalogs
     }
-    return {"state": "succeeded", "message": "nothing was deleted", "decisions": decisions}
+    message = "; ".join(["nothing was deleted", *errors.values()])
+    return {"state": "succeeded" if catalogs else "failed", "message": message, "decisions": decisions}
 
 
 def _adopt(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
@@ -249,7 +255,7 @@ def _fill(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     found = settings.load()
     agent = agent_settings.from_env(env)
     stores = open_stores(found)
-    catalogs, errors = _read(stores)
+    catalogs, errors = targets.read(stores)
     if not catalogs:
         raise StoreError("; ".join(errors.values()))
     # A key that the inventory gives is among the cluster's passwords; one of a Secret of its own is on no node.
@@ -291,14 +297,20 @@ def _verify(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
 
 
 def _nothing(
-    due: plan.Nothing, stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str], *, asked: bool
+    due: plan.Nothing,
+    stores: Sequence[Store],
+    catalogs: Sequence[Catalog],
+    errors: Mapping[str, str],
+    rule: Retention,
+    *,
+    asked: bool,
 ) -> Report:
     return {
         "state": "failed" if asked and not due.suspended else "nothing",
         "message": due.reason,
         "next": None if due.until is None else to_time(due.until),
         "problems": list(errors.values()),
-        "catalog": _describe(stores, catalogs, errors),
+        "catalog": _describe(stores, catalogs, errors, rule),
     }
 
 
@@ -314,7 +326,7 @@ def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple
             read = catalog.read(store)
             now = datetime.now(UTC)
             names = [name for name, _ in retention.expired(read, now, found.retention)]
-            if found.retention != Retention(None, None, None) and (why := retention.doubt(read, now)):
+            if found.retention != KEEP_ALL and (why := retention.doubt(read, now)):
                 _say(f"nothing expires in {store.label}: {why}")
             outcome = cleanup.prune(store, owner, read, names)
             left.append(catalog.read(store, [read]) if outcome.removed else read)
@@ -352,37 +364,13 @@ def _stores() -> list[Store]:
     return streams.open_targets(settings.FILE, Path("/backups"))
 
 
-def _read(stores: Sequence[Store]) -> tuple[list[Catalog], dict[str, str]]:
-    """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog."""
-    catalogs, errors = [], {}
-    for store in stores:
-        try:
-            catalogs.append(catalog.read(store))
-        except StoreError as error:
-            errors[store.label] = str(error)
-    return catalogs, errors
-
-
-def _ours(
-    stores: Sequence[Store], owner: Owner, ask: Callable[[Store, Owner], object]
-) -> tuple[list[Store], dict[str, StoreError]]:
-    """The targets that are this cluster's, and why others are not, by label. ask: catalog.claim, or may_claim."""
-    ours: list[Store] = []
-    why: dict[str, StoreError] = {}
-    for store in stores:
-        try:
-            ask(store, owner)
-            ours.append(store)
-        except StoreError as error:
-            why[store.label] = error
-    return ours, why
-
-
-def _describe(stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str]) -> Report:
-    """The document of all targets; errors: by label, why one has no catalog."""
+def _describe(
+    stores: Sequence[Store], catalogs: Sequence[Catalog], errors: Mapping[str, str], rule: Retention = KEEP_ALL
+) -> Report:
+    """The document of all targets; errors: by label, why one has no catalog. rule: tells what will expire."""
     by_label: dict[str, Catalog] = {one.store: one for one in catalogs}
     pairs = [(store, by_label.get(store.label) or errors[store.label]) for store in stores]
-    return summary.describe(pairs, datetime.now(UTC))
+    return summary.describe(pairs, datetime.now(UTC), rule)
 
 
 def _step_back() -> None:

@@ -116,13 +116,15 @@ def _parse_part(part: str, field: _Field) -> range:
     everything, first, last, step = found.group(1) == "*", found.group(2), found.group(3), found.group(4)
     low = field.low if everything else _number(first, field, part)
     if last is not None:
-        # sat-sun
-        high = _number(last, field, part) or (7 if field.names is _DAYS else 0)
+        high = _number(last, field, part)
+        if field.names is _DAYS and low > high == 0:
+            # sat-sun
+            high = 7
     else:
         # `5/10` means from 5 on
         high = field.high if everything or step else low
     if field.names is _DAYS and (everything or (step and last is None)):
-        high = 6
+        high = max(6, low)
     if high < low or step == "0" * len(step or ""):
         raise _wrong(part, field)
     return range(low, high + 1, int(step or 1))

@@ -51,7 +51,8 @@ def _expire_held(store: Store, uuid: str, gtids: Sequence[str], done: Expired) -
     """Delete what the oldest of a history's backups holds. gtids: of its backups."""
     # By domain: the last sequence that the oldest backup holds
     held: dict[int, int] = {}
-    for span in segment.spans(store, uuid):
+    gone: list[tuple[str, str]] = []
+    for span in segment.each(store, uuid):
         if held and span.last > max(held.values()):
             continue
         try:
@@ -64,12 +65,14 @@ def _expire_held(store: Store, uuid: str, gtids: Sequence[str], done: Expired) -
         if document.domain not in held:
             held[document.domain] = min(binlog_events.sequence_of(one, document.domain) for one in gtids)
         if span.last <= held[document.domain]:
-            _delete(store, (span.key, document.object.key), done)
+            gone.append((span.key, document.object.key))
+    for keys in gone:
+        _delete(store, keys, done)
 
 
 def _expire_history(store: Store, uuid: str, done: Expired) -> None:
     """Delete all segments of a history of which there is no backup any more, and what is known of its end."""
-    there = {entry.key for entry in store.list(f"{BINLOGS}{uuid}/")}
+    there = set(store.keys(f"{BINLOGS}{uuid}/"))
     kept = len(done.kept)
     for span in segment.spans(store, uuid):
         stem_of = span.key.removesuffix(".json")

@@ -18,6 +18,10 @@ from ..members import Lease
 # Well before anybody else may take the Lease, which is when it stood still for its whole duration.
 LOST_SECONDS = DURATION_SECONDS * 2 / 3
 
+# So long the Lease is left to a better node. One that has not taken it then, because its agent does not reach the API
+# server, is passed over for a while.
+OFFER_SECONDS, PASSED_SECONDS = 30.0, 3600.0
+
 
 class Step(Enum):
     """What to do with the Lease."""
@@ -87,6 +91,8 @@ class Leader:
     ) -> None:
         self._lease, self._better, self._clock = lease, better, clock
         self._round_at = self._held_at = float("-inf")
+        self._offered: tuple[str | None, float] = None, float("-inf")
+        self._passed: tuple[str | None, float] = None, float("-inf")
         self.holder: str | None = None
         self.reason = "has not looked yet"
 
@@ -107,7 +113,7 @@ class Leader:
         lease = self._lease.read()
         self.holder = lease.holder if lease is not None and lease.holder and not lease.expired else None
         free = self._lease.held or self.holder is None
-        better = self._better() if free and not busy and not unfit else None
+        better = self._willing(self._better() if free and not busy and not unfit else None, began)
         step, self.reason = decide(View(self._lease.held, lease, unfit, busy, better))
         if step is Step.GIVE_BACK and not unfit and not ready():
             step, self.reason = Step.RENEW, f"{self.reason}, once this is done here"
@@ -119,6 +125,15 @@ class Leader:
             self._held_at = began if self._lease.take() else float("-inf")
         elif step is Step.GIVE_BACK:
             self.resign()
+
+    def _willing(self, better: str | None, now: float) -> str | None:
+        """The better node, unless it has let the Lease pass."""
+        if better is None or self._lease.held or better != self._offered[0]:
+            self._offered = better, now
+        elif now - self._offered[1] >= OFFER_SECONDS:
+            self._passed = better, now
+        pod, since = self._passed
+        return None if better == pod and now - since < PASSED_SECONDS else better
 
     def resign(self) -> None:
         """Give the Lease back, where it is held. Raises ApiError."""

@@ -43,18 +43,12 @@ class NodeFacts:
 class LastAttempt:
     """When the last backup ended that did not succeed in all targets, and how many in a row did not.
 
-    (None, 0) where the last one did. stores: labels of the targets in which the last one did not; none where that is
-    not known.
+    (None, 0) where the last one did. failed_in: labels of the targets that did not get it, empty where not known.
     """
 
     failed_at: datetime | None = None
     failures: int = 0
-    stores: Sequence[str] = ()
-
-    def of(self, catalogs: Sequence[Catalog]) -> LastAttempt:
-        """What it says of some stores: nothing where it failed in others."""
-        said = not self.stores or any(one.store in self.stores for one in catalogs)
-        return self if said else LastAttempt()
+    failed_in: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -111,16 +105,18 @@ def share(now: datetime, catalogs: Sequence[Catalog], settings: Settings, last: 
     """What to do in which stores. All of them are one, unless the last backup was not made in all, and some lack it.
 
     What is due in the others is then taken there without them; what they lack, with patience, in them alone: else each
-    new try would be a full backup in the others as well, with which these fill up and let older ones expire. What fails
-    in the others is tried again with patience, too, and before what these lack.
+    new try would be a full backup in the others as well, with which these fill up and let older ones expire. Where one
+    of the others did not get the last backup itself, they are no better, and all are one.
     """
+    if last.failed_in and not any(one.store in last.failed_in for one in catalogs):
+        last = LastAttempt()
     newest = [_newest(one, now, facts.uuid, full=False) for one in catalogs]
     latest = max((moment for moment in newest if moment is not None), default=None)
     behind = [one for one, moment in zip(catalogs, newest, strict=True) if moment != latest]
-    if last.failed_at is None or not behind:
-        return Share(due(now, catalogs, settings, last.of(catalogs), facts), catalogs)
     ahead = [one for one in catalogs if one not in behind]
-    what, other = due(now, ahead, settings, last.of(ahead), facts), due(now, behind, settings, last, facts)
+    if last.failed_at is None or not behind or any(one.store in last.failed_in for one in ahead):
+        return Share(due(now, catalogs, settings, last, facts), catalogs)
+    what, other = due(now, ahead, settings, LastAttempt(), facts), due(now, behind, settings, last, facts)
     if not isinstance(what, Nothing):
         return Share(what, ahead, tuple(one.store for one in behind))
     if not isinstance(other, Nothing):

@@ -31,25 +31,24 @@ def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.
     Of its present history; where that has no good backup yet, of the history of the newest one. Raises StoreError,
     SegmentError.
     """
+    found, domain, _ = known(store, read)
+    return found, domain
+
+
+def known(store: Store, read: catalog.Catalog) -> tuple[list[recovery.Interval], int, tuple[int, int] | None]:
+    """As known_intervals, and recovery.broken_off() of them."""
     good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
     if not good:
-        return [], 0
+        return [], 0, None
     uuid = _history(read, good)
-    spans, load = segment.stored(segment.sizes(store, uuid)), load_segment(store)
+    spans, load = segment.stretches(store, uuid), load_segment(store)
     domain = load(spans[-1]).domain if spans else 0
     mine = [one for one in good if one.uuid == uuid]
     gone_back = fork.read(store, uuid) if spans else None
     later = [one for one in mine if gone_back is not None and one.finished > gone_back.since]
     found = recovery.intervals([one for one in mine if one not in later], spans, load, domain)
-    return [*found, *recovery.intervals(later, [], load, domain)], domain
-
-
-def broken_off(store: Store, read: catalog.Catalog, found: Sequence[recovery.Interval]) -> tuple[int, int] | None:
-    """As in recovery, of the history of known_intervals, which found is of. Raises StoreError."""
-    good = [one.manifest for one in read.backups if not read.problem_of(one.name)]
-    if not good:
-        return None
-    return recovery.broken_off(found, segment.stored(segment.sizes(store, _history(read, good))))
+    found += recovery.intervals(later, [], load, domain)
+    return found, domain, recovery.broken_off(found, spans)
 
 
 def _history(read: catalog.Catalog, good: Sequence[Manifest]) -> str:

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from .catalog import Backup, Catalog
 from .document import to_time
-from .settings import Retention, Thinning
+from .settings import KEEP_ALL, Retention, Thinning
 
 # What is usual: the longest pause between backups among so many, and in so long a time
 _USUAL_COUNT, _USUAL_TIME = 8, timedelta(days=8)
@@ -40,7 +40,7 @@ def decide(catalog: Catalog, now: datetime, rule: Retention) -> list[Decision]:
     bad = {one.name: why for one in catalog.backups if (why := catalog.problem_of(one.name))}
     good = [one for one in catalog.backups if one.name not in bad]
     past = _past(good, now)
-    if rule == Retention(None, None, None):
+    if rule == KEEP_ALL:
         return [Decision(one.name, False, "no rule lets anything expire") for one in catalog.backups]
     if not past:
         return [Decision(one.name, False, "there is no good backup, so nothing expires") for one in catalog.backups]

@@ -7,11 +7,12 @@ removes.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,8 @@ from .stream import Sent, Tee, send
 
 # Longer than another leader can be at work after it lost its Lease.
 _LEFT_BEHIND = timedelta(minutes=1)
+# Galera's cache of write-sets, which is no part of a backup
+_NOT_BACKED_UP = ("galera.cache", "gcache.page")
 _GALERA = re.compile(r"Writing Galera info succeeded with ([0-9a-f-]{36}):(\d+)")
 _BINLOG = re.compile(r"filename '([^']+)', position '(\d+)'(?:, GTID of the last change '([^']*)')?")
 
@@ -113,7 +116,9 @@ def run(
         lsn_dir.mkdir()
         stage = source(node.socket, node.datadir, lsn_dir, None if parent is None else parent.lsn_to)
         key = object_key(name, "backup.xb" + (programs.ENCRYPTED if settings.recipients else programs.SUFFIX))
-        sent, points, there, failed = _stream(settings, ready, stage, key, lsn_dir, limit, scratch)
+        sent, points, there, failed = _stream(
+            settings, ready, stage, key, lsn_dir, limit, scratch, _data_bytes(node.datadir)
+        )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     manifest = Manifest(
@@ -200,6 +205,7 @@ def _stream(
     lsn_dir: Path,
     limit: Limit,
     scratch: Path,
+    expected: int,
 ) -> tuple[Sent, Points, list[Store], dict[str, str]]:
     """The data into all targets; returns also the targets that have them, and why others do not."""
     stages = [stage, *programs.pack(settings.zstd_level, settings.recipients)]
@@ -208,7 +214,7 @@ def _stream(
         failures: dict[str, str] = {}
         for store in stores:
             try:
-                opened[store.label] = writers.enter_context(store.writer(key))
+                opened[store.label] = writers.enter_context(store.writer(key, expected))
             except StoreError as error:
                 failures[store.label] = str(error)
         if not opened:
@@ -227,6 +233,17 @@ def _stream(
     if not there:
         raise StoreError("; ".join(failures.values()))
     return sent, points, there, failures
+
+
+def _data_bytes(datadir: Path) -> int:
+    """About what a full backup may have at most: the files of the server that are part of one."""
+    found = 0
+    for parent, _, names in os.walk(datadir):
+        for name in names:
+            if not name.startswith(_NOT_BACKED_UP):
+                with suppress(OSError):
+                    found += os.lstat(os.path.join(parent, name)).st_size
+    return found
 
 
 def _check(manifest: Manifest, parent: Manifest | None, facts: Facts) -> None:

@@ -128,9 +128,9 @@ class S3Store:
                     ) from None
                 raise
 
-    def writer(self, key: str) -> S3Writer:
+    def writer(self, key: str, expected: int = 0) -> S3Writer:
         """Begin an object."""
-        return S3Writer(self._client, self._place, checked_key(key), self._arguments(key))
+        return S3Writer(self._client, self._place, checked_key(key), self._arguments(key), expected)
 
     def reader(self, key: str) -> BinaryIO:
         """Open an object."""
@@ -140,6 +140,11 @@ class S3Store:
         """Return an object."""
         with self.reader(key) as stream:
             return stream.read()
+
+    def written(self, key: str) -> datetime:
+        """When an object was last written."""
+        with self._place.translated(f"does not show {key}"):
+            return self._client.head_object(Bucket=self._bucket, Key=self._key(key))["LastModified"]
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace an object."""
@@ -175,6 +180,10 @@ class S3Store:
             for found in page.get("Contents", ()):
                 if not found["Key"].endswith("/"):
                     yield Entry(found["Key"].removeprefix(self._root), found["Size"], found["LastModified"])
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys of all objects below prefix, sorted."""
+        return (entry.key for entry in self.list(prefix))
 
     def children(self, prefix: str) -> Iterator[str]:
         """Names directly below prefix."""

@@ -9,6 +9,7 @@ import secrets
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from math import ceil
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,22 @@ MAX_PARTS = 10_000
 # The first parts are small, so is the memory; each is 0.052 % larger than the one before, so that 10,000 hold 5 TiB
 _FIRST_PART = 16 * MIB
 _GROWTH = 1.00052
+# Where it is known how much will come, so many parts of one size hold it. What comes beyond that gets larger ones.
+_EVEN_PARTS, _LATE_GROWTH = 9_000, 1.005
+_LARGEST_PART = 5 << 30
 # Uploaded at the same time, while the next is being filled
 _IN_FLIGHT = 2
 
 
-def part_size(number: int) -> int:
-    """Bytes of a part, numbered from 1: whole MiB, 16 MiB first, 69 MiB after 100 GiB, 560 MiB after 1 TiB."""
-    return int(_FIRST_PART / MIB * _GROWTH ** (number - 1)) * MIB
+def part_size(number: int, expected: int = 0) -> int:
+    """Bytes of a part, numbered from 1: whole MiB, 16 MiB first, 69 MiB after 100 GiB, 560 MiB after 1 TiB.
+
+    expected: bytes of all parts at most, 0 where that is not known; then 57 MiB hold 500 GiB, and 117 MiB 1 TiB.
+    """
+    if not expected:
+        return int(_FIRST_PART / MIB * _GROWTH ** (number - 1)) * MIB
+    even = max(_FIRST_PART // MIB, ceil(expected / _EVEN_PARTS / MIB))
+    return min(int(even * _LATE_GROWTH ** max(number - _EVEN_PARTS, 0)) * MIB, _LARGEST_PART)
 
 
 def checksum(data: bytes | bytearray | memoryview) -> str:
@@ -42,8 +52,9 @@ def checksum(data: bytes | bytearray | memoryview) -> str:
 class S3Writer:
     """Memory: three parts. Errors of an upload in the background are raised by the next write() or commit()."""
 
-    def __init__(self, client: S3Client, place: Place, key: str, extra: dict[str, Any]) -> None:
-        """extra: arguments of PutObject and CreateMultipartUpload."""
+    def __init__(self, client: S3Client, place: Place, key: str, extra: dict[str, Any], expected: int = 0) -> None:
+        """extra: arguments of PutObject and CreateMultipartUpload. expected: as in part_size()."""
+        self._expected = expected
         self._client, self._place, self._key = client, place, key
         self._target = {"Bucket": place.bucket, "Key": place.root + key}
         # tells this very object from one that was there before
@@ -70,8 +81,8 @@ class S3Writer:
         """Take some bytes; waits while too many parts are on their way."""
         self._buffer += data
         self._size += len(data)
-        while len(self._buffer) >= part_size(self._number()):
-            self._ship(part_size(self._number()))
+        while len(self._buffer) >= (size := part_size(self._number(), self._expected)):
+            self._ship(size)
         return len(data)
 
     def commit(self) -> None:
@@ -95,7 +106,7 @@ class S3Writer:
         """Hand the first bytes of the buffer to the background."""
         number = self._number()
         if number > MAX_PARTS:
-            raise StoreError(f"{self._place.label} does not take {self._key}: it is larger than 5 TiB")
+            raise StoreError(f"{self._place.label} does not take {self._key}: it takes more than {MAX_PARTS} parts")
         self._wait(_IN_FLIGHT - 1)
         with memoryview(self._buffer) as view:
             body = bytes(view[:size])

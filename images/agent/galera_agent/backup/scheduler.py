@@ -52,7 +52,7 @@ class Progress:
     archived_at_seqno: int | None = None
     failures: int = 0
     failed_at: float | None = None
-    failed_in: Sequence[str] = ()
+    failed_in: list[str] = field(default_factory=list)
     document: dict[str, Any] = field(default_factory=dict)
     before: Mapping[str, Any] | None = None
     published_at: float = float("-inf")
@@ -208,11 +208,12 @@ class Scheduler:
             last = {"command": work.words[0], "state": state, "message": message, "time": _now()}
             progress.document["last"] = {**last, "backup": result.get("backup")}
         if tick and state == "succeeded" and not result.get("not_in"):
-            progress.failures, progress.failed_at = 0, None
+            progress.failures, progress.failed_at, progress.failed_in = 0, None, []
         elif tick and state != "nothing" and self._request is None and not result.get("soon"):
             # Also one that a target did not take: what is due for that one is not tried again at once.
-            progress.failures, progress.failed_at = progress.failures + 1, time.time()
-            progress.failed_in = result.get("not_in") or ()
+            failed_in = sorted(str(one) for one in result.get("not_in") or result.get("tried") or [])
+            known = progress.failures if failed_in == progress.failed_in else 0
+            progress.failures, progress.failed_at, progress.failed_in = known + 1, time.time(), failed_in
         if result.get("catalog"):
             for verdict in verdicts.fresh(progress.document.get("catalog") or progress.before or {}, result["catalog"]):
                 self._tell("BackupVerification", verdict.passed, str(verdict))
@@ -263,7 +264,7 @@ class Scheduler:
             words = ["tick"]
             if progress.failed_at is not None:
                 words += ["--failures", str(progress.failures), "--failed-at", f"{progress.failed_at:.0f}"]
-                words += [word for label in progress.failed_in for word in ("--failed-in", label)]
+                words += [word for one in progress.failed_in for word in ("--failed-in", one)]
             self._begin_work(words)
         interval = settings.binlog_interval_seconds
         if interval is not None and self._archiver is None and now >= progress.next_archive:

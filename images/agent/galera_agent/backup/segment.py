@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
@@ -21,7 +21,12 @@ from .manifest import StoredObject
 from .store import BINLOGS, Store
 
 FORMAT = 1
-_KEY = re.compile(r"(\d{20})-(\d{20})-[A-Za-z0-9][A-Za-z0-9._-]*\.json")
+# What follows the name of the cluster
+_KEY = re.compile(r"\d{8}/(\d{20})-(\d{20})-[A-Za-z0-9][A-Za-z0-9._-]*\.json")
+
+_DAY = re.compile(r"\d{8}/")
+# How the key of an object goes on where that of its document ends in .json
+_OBJECTS = (".zst", ".zst.age")
 
 
 class SegmentError(ValueError):
@@ -105,7 +110,7 @@ class Segment:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span:
     """Sequences first to last, as a key names them."""
 
@@ -121,20 +126,53 @@ def stem(uuid: str, first: int, last: int, closed: datetime, pod: str, file: str
 
 def spans(store: Store, uuid: str) -> list[Span]:
     """All archived segments of a cluster. Raises StoreError."""
-    return named(sizes(store, uuid))
+    return list(each(store, uuid))
 
 
-def sizes(store: Store, uuid: str) -> dict[str, int]:
-    """The bytes of all that the archive of a cluster holds, by its keys. Raises StoreError."""
-    return {entry.key: entry.size for entry in store.list(f"{BINLOGS}{uuid}/")}
+def each(store: Store, uuid: str) -> Iterator[Span]:
+    """As spans(), one at a time."""
+    return _spans(store.keys(f"{BINLOGS}{uuid}/"))
 
 
-def problem_of(found: Segment, there: Mapping[str, int]) -> str:
-    """Why a segment is not whole, empty where it is. there: sizes()."""
-    stored, size = found.object, there.get(found.object.key)
-    if size is None:
-        return f"{stored.key} is missing"
-    return "" if size == stored.size else f"{stored.key} has {size} bytes, not {stored.size}"
+def stored(store: Store, uuid: str) -> Iterator[Span]:
+    """As each(), without those whose object is not there: it is listed right behind its document."""
+    before: Span | None = None
+    for key in store.keys(f"{BINLOGS}{uuid}/"):
+        if before is not None and key.removeprefix(before.key.removesuffix(".json")) in _OBJECTS:
+            yield before
+        before = next(_spans([key]), None)
+
+
+def problem(store: Store, found: Iterable[Segment]) -> str:
+    """Why one of these is not whole, empty where all are. Raises StoreError."""
+    objects = [one.object for one in found]
+    days = sorted({one.key.rpartition("/")[0] for one in objects})
+    there = {entry.key: entry.size for day in days for entry in store.list(f"{day}/")}
+    for one in objects:
+        if one.key not in there:
+            return f"{one.key} is missing"
+        if there[one.key] != one.size:
+            return f"{one.key} has {there[one.key]} bytes, not {one.size}"
+    return ""
+
+
+def stretches(store: Store, uuid: str) -> list[Span]:
+    """What all stored segments of a cluster cover together, as if those without a hole were one. Raises StoreError.
+
+    A stretch has the key of a segment that ends it; where several do, it is there with each. The last one is of the
+    newest day. There may be millions of segments, of which few are held in memory at a time.
+    """
+    merged: list[Span] = []
+    newest: Span | None = None
+    for newest in stored(store, uuid):
+        one, before = newest, merged[-1] if merged else None
+        if before is not None and before.first <= one.first <= before.last + 1 and one.last != before.last:
+            merged[-1] = before if one.last < before.last else Span(before.first, one.last, one.key)
+        else:
+            merged.append(one)
+    begins = {last: first for first, last in covered(merged)}
+    found = [Span(begins[one.last], one.last, one.key) for one in merged if one.last in begins]
+    return found if newest is None or found[-1].key == newest.key else [*found, newest]
 
 
 @dataclass(frozen=True)
@@ -152,17 +190,19 @@ def tail(store: Store, uuid: str) -> Tail | None:
     Looks at the newest two days with segments: what is archived last may have been closed before midnight. Days that
     are still to come are of a clock that was ahead, and do not count as such.
     """
-    ends: list[Tail] = []
+    ends: list[Span] = []
     today, left = f"{datetime.now(UTC):%Y%m%d}/", 2
-    for day in reversed(list(store.children(f"{BINLOGS}{uuid}/"))):
-        entries = list(store.list(f"{BINLOGS}{uuid}/{day}"))
-        found = [Tail(span.last, span.key, entry.modified) for entry in entries for span in named([entry.key])]
+    for day in reversed([name for name in store.children(f"{BINLOGS}{uuid}/") if _DAY.fullmatch(name)]):
+        found = list(_spans(store.keys(f"{BINLOGS}{uuid}/{day}")))
         if found:
-            ends.append(max(found, key=lambda one: (one.last, one.written)))
+            last = max(one.last for one in found)
+            ends += [one for one in found if one.last == last]
             left -= day <= today
         if not left:
             break
-    return max(ends, key=lambda one: one.last, default=None)
+    last = max((one.last for one in ends), default=0)
+    tails = (Tail(last, one.key, store.written(one.key)) for one in ends if one.last == last)
+    return max(tails, key=lambda one: one.written, default=None)
 
 
 def covered(found: Iterable[Span]) -> list[tuple[int, int]]:
@@ -191,16 +231,9 @@ def chosen(found: Sequence[Span], after: int, until: int) -> list[Span]:
     return result
 
 
-def stored(there: Mapping[str, int]) -> list[Span]:
-    """The segments of which there are document and object. there: sizes()."""
-    suffixes = (".zst", ".zst.age")
-    return [one for one in named(there) if any(one.key.removesuffix(".json") + end in there for end in suffixes)]
-
-
-def named(keys: Iterable[str]) -> list[Span]:
-    """The segments of which the documents are among these keys."""
-    found = ((key, _KEY.fullmatch(key.rpartition("/")[2])) for key in keys)
-    return [Span(int(match.group(1)), int(match.group(2)), key) for key, match in found if match]
+def _spans(keys: Iterable[str]) -> Iterator[Span]:
+    named = ((key, _KEY.fullmatch(key.split("/", 2)[-1])) for key in keys)
+    return (Span(int(match.group(1)), int(match.group(2)), key) for key, match in named if match)
 
 
 def _object(part: Document) -> StoredObject:

@@ -67,6 +67,9 @@ class Retention:
     thinning: Thinning | None
 
 
+KEEP_ALL = Retention(None, None, None)
+
+
 @dataclass(frozen=True)
 class Settings:
     """All of backup.json. At least one of volume and s3 is there. binlog_interval_seconds, incremental_interval_seconds

@@ -71,8 +71,11 @@ class Store(Protocol):
     def check(self) -> None:
         """Raise StoreError unless the target is there and can be read. Changes nothing."""
 
-    def writer(self, key: str) -> Writer:
-        """Begin an object of unknown length; one that is there is replaced by commit()."""
+    def writer(self, key: str, expected: int = 0) -> Writer:
+        """Begin an object of unknown length; one that is there is replaced by commit().
+
+        expected: how many bytes it will have at most, as far as can be told; 0 where that is not known.
+        """
 
     def reader(self, key: str) -> BinaryIO:
         """Open an object to read it from its beginning; the caller checks size and SHA-256, and closes it.
@@ -83,6 +86,9 @@ class Store(Protocol):
     def get(self, key: str) -> bytes:
         """Return a small object. Raises MissingError."""
 
+    def written(self, key: str) -> datetime:
+        """When an object was last written, by the clock of the target. Raises MissingError."""
+
     def put(self, key: str, data: bytes) -> None:
         """Write a small object; one that is there is replaced."""
 
@@ -91,6 +97,9 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """All objects whose key begins with prefix (empty, or ending in `/`), sorted by key; none that is not whole."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys of list(prefix), without a look at each object, directory by directory, sorted in each."""
 
     def children(self, prefix: str) -> Iterator[str]:
         """Names directly below prefix, sorted: objects as they are, what holds further objects with a `/` behind."""
@@ -125,6 +134,15 @@ def checked_key(key: str) -> str:
     if not all(_COMPONENT.fullmatch(part) for part in parts) or key.endswith(PART):
         raise ValueError(f"'{key}' is no key; allowed: names of A-Z a-z 0-9 . _ : = + - with / between them")
     return key
+
+
+def is_key(name: str) -> bool:
+    """Whether a name that was found in a target may be a key; what other programs leave there often is none."""
+    try:
+        checked_key(name)
+    except ValueError:
+        return False
+    return True
 
 
 def checked_prefix(prefix: str) -> str:

@@ -334,8 +334,7 @@ def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Ca
     if target is None:
         return []
     last = chosen[-1].manifest
-    there, load = segment.sizes(store, last.uuid), points.load_segment(store)
-    spans = segment.named(there)
+    spans, load = segment.spans(store, last.uuid), points.load_segment(store)
     gone_back = fork.read(store, last.uuid)
     others = [] if read is None else [one.manifest for one in read.backups if not read.problem_of(one.name)]
     if gone_back is not None and last.finished > gone_back.since:
@@ -353,8 +352,8 @@ def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Ca
     found = recovery.steps(after, target, spans, load, last.finished, recovery.ends(mine, domain))
     if foreign := [one.segment for one in found if one.segment.domain != domain]:
         raise TargetError(f"{foreign[0].key} is of domain {foreign[0].domain}, and the archive of domain {domain}")
-    if torn := [problem for one in found if (problem := segment.problem_of(one.segment, there))]:
-        raise _TornError(f"{torn[0]}: the archive is not whole", found[-1].segment.last)
+    if torn := segment.problem(store, [one.segment for one in found]):
+        raise _TornError(f"{torn}: the archive is not whole", found[-1].segment.last)
     return found
 
 

@@ -7,28 +7,32 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from . import points, recovery
+from . import points, recovery, retention
 from .catalog import Backup, Catalog
 from .document import to_time
 from .segment import SegmentError
+from .settings import KEEP_ALL, Retention
 from .store import Store, StoreError
 
 # A ConfigMap holds 1 MiB; a backup takes some 400 bytes.
 _MOST_BACKUPS, _MOST_PROBLEMS = 500, 50
 
 
-def describe(stores: Sequence[tuple[Store, Catalog | str]], now: datetime) -> dict[str, Any]:
-    """The document; a text in place of a catalog is why a target cannot be read."""
-    return {"format": 1, "time": to_time(now), "targets": [_target(store, found) for store, found in stores]}
+def describe(
+    stores: Sequence[tuple[Store, Catalog | str]], now: datetime, rule: Retention = KEEP_ALL
+) -> dict[str, Any]:
+    """The document; a text in place of a catalog is why a target cannot be read. rule: tells what will expire."""
+    return {"format": 1, "time": to_time(now), "targets": [_target(store, found, now, rule) for store, found in stores]}
 
 
-def _target(store: Store, found: Catalog | str) -> dict[str, Any]:
+def _target(store: Store, found: Catalog | str, now: datetime, rule: Retention) -> dict[str, Any]:
     if isinstance(found, str):
-        return {"target": store.label, "error": found, "backups": [], "problems": [], "intervals": [], "holes": []}
+        empty: dict[str, Any] = {name: [] for name in ("backups", "problems", "intervals", "holes", "expiring")}
+        return {"target": store.label, "error": found, **empty}
     problems = [*_unprotected(found), *found.problems]
     try:
-        intervals, domain = points.known_intervals(store, found)
-        if (gone := points.broken_off(store, found, intervals)) is not None:
+        intervals, domain, gone = points.known(store, found)
+        if gone is not None:
             problems.append(
                 f"transactions {gone[0]} to {gone[1]} are not archived: what comes after them can be restored only "
                 "from the next backup on"
@@ -41,6 +45,9 @@ def _target(store: Store, found: Catalog | str) -> dict[str, Any]:
         "error": None,
         "owner": None if found.owner is None else str(found.owner),
         "backups": [_backup(found, one) for one in found.backups[-_MOST_BACKUPS:]],
+        "expiring": [
+            {"name": name, "reason": why} for name, why in retention.expired(found, now, rule)[-_MOST_BACKUPS:]
+        ],
         "incomplete": list(found.incomplete)[-_MOST_PROBLEMS:],
         "problems": problems[:_MOST_PROBLEMS],
         "domain": domain,

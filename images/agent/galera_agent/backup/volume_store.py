@@ -7,6 +7,7 @@ import errno
 import fcntl
 import io
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -16,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..datadir import sync_directory
-from .store import OWNER, PART, Entry, MissingError, StoreError, checked_key, checked_prefix
+from .store import BACKUPS, BINLOGS, OWNER, PART, Entry, MissingError, StoreError, checked_key, checked_prefix
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -33,6 +34,7 @@ _WHY = {
     errno.ETIMEDOUT: "its server does not answer",
     errno.EFBIG: "its file system does not take files of that size",
 }
+_PART = re.compile(rf"\.[0-9a-f]{{8}}{re.escape(PART)}$")
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 # What file systems and their servers keep in a volume's root
 _NOT_OURS = ("lost+found", ".snapshot", ".snapshots", "@eaDir")
@@ -63,16 +65,22 @@ class VolumeStore:
                 f"{self.label} is no mount point and has no {OWNER}: the backup volume is not mounted there"
             )
 
-    def writer(self, key: str) -> VolumeWriter:
+    def writer(self, key: str, expected: int = 0) -> VolumeWriter:
         """Begin an object, in a file beside its place."""
         path = self._path(key)
         if key == OWNER:
             self.check()
-        elif not (self._root / OWNER).is_file():
+        elif not self._is_owned(key):
             raise StoreError(
                 f"{self.label} has no {OWNER}: it is not mounted, or was emptied; nothing is written to it"
             )
         return VolumeWriter(self, key, path)
+
+    def _is_owned(self, key: str) -> bool:
+        with self.translated(f"does not take {key}"), suppress(FileNotFoundError):
+            os.stat(self._root / OWNER)
+            return True
+        return False
 
     def reader(self, key: str) -> BinaryIO:
         """Open an object."""
@@ -83,6 +91,11 @@ class VolumeStore:
         """Return an object."""
         with self.reader(key) as stream:
             return stream.read()
+
+    def written(self, key: str) -> datetime:
+        """When an object was last written."""
+        with self.translated(f"does not show {key}"):
+            return _modified(self._path(key))
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace an object."""
@@ -100,6 +113,15 @@ class VolumeStore:
         """All whole objects below prefix, sorted."""
         with self.translated("cannot be read"):
             yield from sorted(self._walk(self._directory(prefix)), key=lambda entry: entry.key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys of all whole objects below prefix."""
+        with self.translated("cannot be read"):
+            for parent, below, names in os.walk(self._directory(prefix), onerror=_raise):
+                below[:] = sorted(name for name in below if name not in _NOT_OURS)
+                directory = os.path.relpath(parent, self._root)
+                stem = "" if directory == "." else f"{directory}/"
+                yield from (f"{stem}{name}" for name in sorted(names) if not name.endswith(PART))
 
     def children(self, prefix: str) -> Iterator[str]:
         """Names directly below prefix; files that are being written and what the file system keeps are left out."""
@@ -121,7 +143,7 @@ class VolumeStore:
         """Remove files of writers that ended without a word: last written longer ago, and locked by nobody."""
         removed = []
         with self.translated("cannot be cleaned"):
-            for path in sorted(self._root.rglob(f"*{PART}")):
+            for path in sorted(self._parts()):
                 try:
                     if not (now - _modified(path) > older_than and _unused(path)):
                         continue
@@ -132,6 +154,13 @@ class VolumeStore:
                 self.remove_empty(path.parent)
                 removed.append(path.relative_to(self._root).as_posix())
         return removed
+
+    def _parts(self) -> Iterator[Path]:
+        """The files of writers, and nothing else that ends as they do, as in a snapshot of the volume."""
+        yield from (path for path in self._root.glob(f"{OWNER}.*") if _PART.search(path.name))
+        for folder in (BACKUPS, BINLOGS):
+            for parent, _, names in os.walk(self._root / folder, onerror=_raise):
+                yield from (Path(parent, name) for name in names if _PART.search(name))
 
     def remove_empty(self, directory: Path) -> None:
         """Remove a directory below the root if it is empty, and those above it that are empty then."""
@@ -283,14 +312,17 @@ def _modified(path: Path) -> datetime:
 
 
 def _unused(path: Path) -> bool:
-    """Whether no writer holds the file; where files cannot be locked only their age counts."""
-    with path.open("rb") as file:
-        try:
+    """Whether no writer holds the file; where it cannot be locked only its age counts. Raises FileNotFoundError."""
+    try:
+        # NFS locks for one alone only what may be written.
+        with path.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+    except FileNotFoundError:
+        raise
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
     return True
 
 

@@ -254,6 +254,22 @@ def test_check_mode_asks_nothing(api: FakeKubernetes) -> None:
     assert api.writes() == []
 
 
+def test_check_mode_and_info_tell_what_will_expire(api: FakeKubernetes) -> None:
+    gone = {"name": "20261113T010000Z-full", "reason": "is 8 days old, and no rule keeps it"}
+    (target,) = CATALOG["targets"]
+    add_state(api, catalog={"catalog": {**CATALOG, "targets": [{**target, "expiring": [gone]}]}})
+    said = backup.work(module(api, check=True, kind="full"))
+    assert said["message"] == (
+        "Would ask for a backup (full). What retention lets go with it: "
+        "20261113T010000Z-full in volume /backups is 8 days old, and no rule keeps it."
+    )
+    found = backup_info.work(module(api, job=None))
+    assert said["expiring"] == found["expiring"] == [{"target": "volume /backups", **gone}]
+    assert found["table"][-1] == (
+        "volume /backups: 20261113T010000Z-full goes with the next backup: it is 8 days old, and no rule keeps it"
+    )
+
+
 def test_info_is_what_the_leader_told(api: FakeKubernetes) -> None:
     add_state(api, catalog={"leader": "demo-galera-2", "catalog": CATALOG})
     found = backup_info.work(module(api, job=None))

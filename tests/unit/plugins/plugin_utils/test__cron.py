@@ -75,7 +75,7 @@ def test_bad(text: str) -> None:
 def test_all_days_of_all_months() -> None:
     days = ["1", "29", "30", "31", "30-31", "31,1", "*"]
     months = ["*", "2", "feb", "2-3", "4,6", "2,4", "*/2", "11/2", "2/12", "sep-nov"]
-    weekdays = ["*", "*/1", "*/2", "mon", "*/7"]
+    weekdays = ["*", "*/1", "*/2", "mon", "*/7", "sun-sun", "7-0", "sat-sun", "6/2", "7/2", "7"]
     texts = [" ".join(["0 0", *words]) for words in itertools.product(days, months, weekdays)]
     assert [text for text in texts if is_cron(text) != agent_reads(text)] == []
 

@@ -344,7 +344,11 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
         ],
     ),
     (
-        {"galera_cluster_backup_secret": "keys", "galera_cluster_backup_age_identity": "AGE-SECRET-KEY-1A"},
+        {
+            "galera_cluster_backup_secret": "keys",
+            "galera_cluster_backup_age_identity": "AGE-SECRET-KEY-1"
+            "GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX",
+        },
         [
             "galera_cluster_backup_secret is given beside galera_cluster_backup_age_identity, but the keys must come "
             "from one place: leave one out."

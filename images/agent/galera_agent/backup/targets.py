@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several targets at once, so that one that does not answer holds up no other.
+
+A hard NFS mount whose server is away answers nothing at all, without end; a bucket behind a firewall after minutes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import TypeVar
+
+from . import catalog
+from .catalog import Catalog, Owner
+from .store import Store, StoreError
+
+# So long others wait for a target: for whose it is, and for all that it holds
+OWNER_SECONDS, CATALOG_SECONDS = 10.0, 300.0
+_T = TypeVar("_T")
+
+
+def ours(
+    stores: Sequence[Store], owner: Owner, ask: Callable[[Store, Owner], object], seconds: float | None = None
+) -> tuple[list[Store], dict[str, StoreError]]:
+    """The targets that are this cluster's, and why others are not, by label. ask: catalog.claim, or may_claim."""
+    found, why = _together(stores, lambda store: ask(store, owner), seconds or OWNER_SECONDS)
+    return [store for store in stores if store.label in found], why
+
+
+def read(stores: Sequence[Store]) -> tuple[list[Catalog], dict[str, str]]:
+    """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog."""
+    found, why = _together(stores, catalog.read, CATALOG_SECONDS)
+    return list(found.values()), {label: str(error) for label, error in why.items()}
+
+
+def _together(
+    stores: Sequence[Store], work: Callable[[Store], _T], seconds: float
+) -> tuple[dict[str, _T], dict[str, StoreError]]:
+    """Do some work in all targets; returns what came of it and what failed, by label, in the order of the targets.
+
+    As soon as it is done in one of them the others have so many seconds, from the beginning. Raises what work raises
+    that is no StoreError.
+    """
+    futures = {store.label: _begin(work, store) for store in stores}
+    done, waiting = wait(futures.values(), timeout=seconds)
+    while waiting and all(one.exception() for one in done):
+        more, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        done |= more
+    found: dict[str, _T] = {}
+    why: dict[str, StoreError] = {}
+    for label, future in futures.items():
+        try:
+            if future in done:
+                found[label] = future.result()
+            else:
+                why[label] = StoreError(f"{label} has not answered within {seconds:g} s")
+        except StoreError as error:
+            why[label] = error
+    return found, why
+
+
+def _begin(work: Callable[[Store], _T], store: Store) -> Future[_T]:
+    """Begin in a thread that does not keep the process from ending."""
+    future: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(store))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=f"target {store.label}", daemon=True).start()
+    return future

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Child processes: what they tell at their end, and that they end with all they have started."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agent_fakes import Clock
+from galera_agent.backup.child import Child
+
+
+def until(find: Callable[[], Mapping[str, Any] | bool | None]) -> Any:
+    end = time.monotonic() + 30
+    while not (found := find()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found
+
+
+def child(code: str, clock: Clock) -> Child:
+    return Child(["tick"], clock, (sys.executable, "-c", f"import json, subprocess, time\n{code}"))
+
+
+def test_a_child_tells_its_end(clock: Clock) -> None:
+    found = child("print('noise'); print('[1]'); print(json.dumps({'type': 'end', 'state': 'succeeded'}))", clock)
+    assert until(found.result) == {"type": "end", "state": "succeeded"}
+
+
+def test_a_child_that_fails_tells_where_it_was_at_work(clock: Clock) -> None:
+    result = until(child("print(json.dumps({'type': 'begin', 'targets': ['a']})); 1 / 0", clock).result)
+    assert (result["state"], result["tried"]) == ("failed", ["a"])
+
+
+def test_a_child_that_ends_without_a_word(clock: Clock) -> None:
+    result = until(child("raise SystemExit(7)", clock).result)
+    assert (result["state"], result["message"]) == ("failed", "the process ended with 7")
+
+
+def test_a_child_that_has_told_its_end_is_not_waited_for(clock: Clock) -> None:
+    """A thread of it may wait for a target that answers nothing."""
+    found = child("print(json.dumps({'type': 'end', 'state': 'succeeded'}), flush=True); time.sleep(600)", clock)
+    assert until(found.result) == {"type": "end", "state": "succeeded"}
+
+
+def test_a_child_that_does_not_obey_is_killed_with_its_programs(clock: Clock) -> None:
+    code = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+other = subprocess.Popen(['sleep', '600'])
+print(json.dumps({'type': 'begin', 'pid': other.pid}), flush=True)
+time.sleep(600)"""
+    found = child(code, clock)
+    pid = until(lambda: found.last)["pid"]
+    found.stop()
+    clock.now += 6
+    found.stop()
+    assert until(found.result)["message"] == "the process was stopped"
+    until(lambda: not alive(pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
