@@ -57,6 +57,22 @@ def test_nodes_that_live_get_another_form_without_being_restarted(api: FakeKuber
     assert _run(api, phases)["changed"]
 
 
+@pytest.mark.parametrize("lives", [True, False])
+def test_nodes_whose_statefulset_was_deleted_without_them_are_not_restarted_by_kubernetes(
+    api: FakeKubernetes, lives: bool
+) -> None:
+    """As for larger volumes; the cache of write-sets follows their size, so the pods have another form."""
+    if lives:
+        metadata = {"name": "demo-galera-state", "namespace": "db"}
+        api.add({"kind": "ConfigMap", "metadata": metadata, "data": {"cluster": RECORD}})
+    phases = _change(api)
+    done = _run(api, phases, passwords={"root-password": "r"})
+    live = api.get("StatefulSet", "demo-galera") or {}
+    assert live["spec"]["updateStrategy"] == {"type": "OnDelete" if lives else "RollingUpdate"}
+    assert _results(done)["StatefulSet demo-galera"] == "created"
+    assert "OnDelete" not in json.dumps(done["diff"])
+
+
 def _moved_partition(api: FakeKubernetes) -> dict[str, Any]:
     """The live StatefulSet after `kubectl patch` of spec.updateStrategy.rollingUpdate."""
     _run(api, _change(api))
