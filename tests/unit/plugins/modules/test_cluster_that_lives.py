@@ -300,3 +300,25 @@ def test_a_secret_whose_answer_was_lost_is_nobody_elses(api: FakeKubernetes, mon
     monkeypatch.setattr(api, "_answer", lost)
     assert _results(_run(api, wait_timeout=5))["Secret demo-galera"] == "created"
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_purge_that_has_not_ended_is_no_time_to_start_nodes(api: FakeKubernetes, ended: bool) -> None:
+    """The play was killed, and the Job still waits for its machine: it would wipe the volume of a node that serves."""
+    labels = {"app.kubernetes.io/instance": "demo", "app.kubernetes.io/component": "purge"}
+    for name, conditions in (("purge-one", []), ("purge-two", [{"type": "Complete", "status": "True"}])):
+        status = {"conditions": [{"type": "Failed", "status": "True"}] if ended else conditions}
+        api.add({"kind": "Job", "metadata": {"name": name, "namespace": "db", "labels": labels}, "status": status})
+    if ended:
+        assert _run(api)["changed"]
+        return
+    for check in (True, False):
+        said = _refused(api, check=check)
+        assert "purge-one still waits or runs. Run it again, or, to keep what the volumes hold, `kubectl -n db " in said
+        assert "purge-two" not in said
+        assert said.endswith("Nothing was changed.")
+
+
+def test_a_purge_that_may_not_be_seen_does_not_stop_a_run(api: FakeKubernetes) -> None:
+    api.denied.add(("list", "jobs"))
+    assert _run(api)["changed"]
