@@ -322,3 +322,15 @@ def test_a_purge_that_has_not_ended_is_no_time_to_start_nodes(api: FakeKubernete
 def test_a_purge_that_may_not_be_seen_does_not_stop_a_run(api: FakeKubernetes) -> None:
     api.denied.add(("list", "jobs"))
     assert _run(api)["changed"]
+
+
+def test_access_to_a_cluster_that_is_not_there_is_refused(api: FakeKubernetes) -> None:
+    """The name is a wrong one: a load balancer would be made for nothing."""
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "demo-galera-external-lb", "labels": LABELS}}
+    for check in (True, False):
+        assert _refused(api, {"external": [service]}, check=check) == (
+            "There is no cluster demo in the namespace db: the site playbook makes it. Nothing was changed."
+        )
+    _run(api)
+    assert _run(api, {"external": [service]})["changed"]
+    assert not _run(api, {"external": []})["changed"]
