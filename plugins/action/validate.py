@@ -38,16 +38,33 @@ def read_options(path: Path) -> dict[str, Any]:
 def read_spec(roles: Path = _ROLES) -> tuple[dict[str, Any], set[str]]:
     """Return the options that are checked, and the names of the variables of other roles that are not.
 
-    Checked are all of the role galera, and those of others that are true or false: a role at the end of a play must not
-    find out then that one is neither.
+    Checked are all of the role galera, and those of others that are true or false or a path: a role at the end of
+    a play must not find out then that one is none.
     """
     options = read_options(roles / "galera" / "meta" / "argument_specs.yml")
     others: dict[str, Any] = {}
     for path in roles.glob("galera_*/meta/argument_specs.yml"):
         others |= read_options(path)
-    options = {name: option for name, option in others.items() if option.get("type") == "bool"} | options
+    options = {name: option for name, option in others.items() if option.get("type") in ("bool", "path")} | options
     names = {name for path in roles.glob("galera_*/defaults/main.yml") for name in _read(path)}
     return options, (names | set(others)) - set(options)
+
+
+def unwritable(values: Mapping[str, Any]) -> list[str]:
+    """Return a line where the file of the status, which is written at the end of a play, cannot be."""
+    path = values.get("galera_status_output")
+    if not path or not isinstance(path, str):
+        return []
+    file = Path(path).expanduser()
+    if not file.parent.is_dir():
+        lacks = f"there is no folder {file.parent}"
+    elif file.is_dir() or path.endswith("/"):
+        lacks = "this is a folder"
+    elif not os.access(file.parent, os.W_OK):
+        lacks = f"nothing may be written into {file.parent}"
+    else:
+        return []
+    return [f"galera_status_output is {show(path)}, but must be a file in a folder that exists: {lacks}."]
 
 
 def _identity(values: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
@@ -77,6 +94,7 @@ class ActionModule(ActionBase):
         values, broken = self._templated(names, options, task_vars or {})
         found, warnings = check(values, options)
         errors = [*broken.values(), *(line for line in found if line.split(" ")[0] not in broken)]
+        errors += unwritable(values)
         errors += self._twins(values, options, task_vars or {})
         result.update(changed=False, warnings=warnings)
         if errors:

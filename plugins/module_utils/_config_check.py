@@ -19,11 +19,13 @@ from ansible_collections.stateful.galera.plugins.module_utils._config_words impo
     Wish,
     blame,
     find_wish,
+    goes_back,
     reason_in,
     warnings_in,
 )
 from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import COMPONENT_LABEL, INSTANCE_LABEL, KINDS
+from ansible_collections.stateful.galera.plugins.module_utils._observe import look
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
@@ -76,7 +78,8 @@ def rehearse_start(
 
     live: the objects by kind and name; changes: the documents that are to be applied; new: whether to try what nodes
     that do not exist yet are to run with. The pod of a run that was killed goes in any case. Raises GaleraError with
-    the variable, its value and MariaDB's message when MariaDB does not start.
+    the variable, its value and MariaDB's message when MariaDB does not start, and when it is of an older series than
+    all servers that run.
     """
     wish, name = find_wish(names, live, changes, new), pod_name(names)
     if wish is None:
@@ -92,6 +95,10 @@ def rehearse_start(
     reason = reason_in(ended, log)
     if reason:
         raise GaleraError(f"{blame(wish, reason)} Nothing was changed.")
+    if wish.live_container and wish.live_container.get("image") != wish.container.get("image"):
+        running = [node.version for node in look(client, names, None).nodes if node.version]
+        if older := goes_back(wish, log, running):
+            raise GaleraError(f"{older} Nothing was changed.")
     return warnings_in(wish, log)
 
 

@@ -135,6 +135,31 @@ def reason_in(ended: Manifest, log: str) -> str:
     )
 
 
+def series_of(version: str) -> tuple[int, int] | None:
+    """(11, 8) for "11.8.6-MariaDB-log"; None where it is no version."""
+    match = re.match(r"([0-9]+)\.([0-9]+)\.", version)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def goes_back(wish: Wish, log: str, running: t.Sequence[str]) -> str:
+    """Why an image may not take over the data, "" where it may. log: of its start; running: versions of the servers.
+
+    Where only some servers are of a newer series, a change to that one is being taken back.
+    """
+    said = re.search(r"^Version: '([^']*)'", log, re.MULTILINE)
+    wanted, known = series_of(said[1] if said else ""), [series_of(each) for each in running]
+    image = wish.container.get("image")
+    if wanted is None or image == wish.live_container.get("image") or not known:
+        return ""
+    if not all(each is not None and each > wanted for each in known):
+        return ""
+    now = and_list(sorted({each.partition("-")[0] for each in running}))
+    return (
+        f"galera_cluster_docker_image={image} is MariaDB {wanted[0]}.{wanted[1]}, the nodes run {now}: MariaDB does "
+        f"not go back to an older series on data of a newer one. Make a new cluster and load a dump into it."
+    )
+
+
 def blame(wish: Wish, reason: str) -> str:
     """The variable to change, its value, and MariaDB's words."""
     image = str(wish.container.get("image"))

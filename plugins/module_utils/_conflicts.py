@@ -22,6 +22,7 @@ _SIZE_VARIABLES = {
     "-galera-backup-volume-claim": "galera_cluster_backup_volume_size",
     "-galera-backup-temp-volume-claim": "galera_cluster_backup_log_volume_size",
 }
+_LARGER = "For larger volumes see docs/operations.md, Larger volumes."
 _SUFFIXES = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18, "m": -3, "u": -6, "n": -9}
 
 
@@ -93,12 +94,20 @@ def leaves_out(live: Manifest | None, size: int, recorded: int | None) -> list[s
 def kept_claims(claims: t.Sequence[Manifest], volume_size: str) -> list[str]:
     """Claims of nodes that outlived their StatefulSet: it would take them as they are, whatever size it asks for."""
     sizes = {_storage(claim["spec"]): claim["metadata"]["name"] for claim in claims}
+    largest = max(sizes, key=quantity, default="0")
     return [
         f"galera_cluster_volume_size={volume_size} differs from the {size} of the claim {name} that was kept: a new "
-        f"StatefulSet takes the volumes as they are. Set galera_cluster_volume_size={size}."
+        f"StatefulSet takes the volumes as they are. {_advice(size, largest)}"
         for size, name in sizes.items()
         if quantity(size) != quantity(volume_size)
     ]
+
+
+def _advice(size: str, largest: str) -> str:
+    """What to do about a claim of another size; no value of the variable fits claims that differ."""
+    if quantity(size) < quantity(largest):
+        return f"Others have {largest}: enlarge this one. {_LARGER}"
+    return f"Set galera_cluster_volume_size={size}."
 
 
 def _stateful_set(document: Document, live: Manifest) -> list[str]:
@@ -125,6 +134,7 @@ def _template(document: Document, wanted: Manifest, live: Manifest) -> list[str]
         problems.append(
             f"galera_cluster_volume_size={size} differs from the {live_size} of the live {document}: Kubernetes "
             f"does not let a StatefulSet change its volumes. Set galera_cluster_volume_size={live_size}."
+            f"{' ' + _LARGER if quantity(size) > quantity(live_size) else ''}"
         )
     name, live_name = wanted.get("storageClassName"), live.get("storageClassName")
     if name != live_name:

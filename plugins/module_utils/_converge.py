@@ -90,15 +90,20 @@ def _converge_held(
     rehearsed: t.Sequence[Outcome],
     check: t.Callable[[], None],
 ) -> list[Outcome]:
-    """Apply `changes`; nodes that exist and change keep running in their old form until each has its turn."""
+    """Apply `changes`; nodes that exist and change keep running in their old form until each has its turn.
+
+    So do those whose StatefulSet was deleted without them: the new one takes them over.
+    """
     nodes = ("StatefulSet", wanted.names.nodes)
     told = {outcome.document.key: outcome for outcome in rehearsed}
     rolls = _rolls(nodes, found, rehearsed)
     if rolls and _rollout.others_strategy(found.live[nodes]):
         _hold(client, found.live[nodes], dry_run=False)
-    sent = [_rollout.held(each) if rolls and each.key == nodes else each for each in changes]
+    record = ((found.of("ConfigMap", wanted.names.state) or {}).get("data") or {}).get("cluster")
+    holds = rolls or (nodes in told and nodes not in found.live and bool(record))
+    sent = [_rollout.held(each) if holds and each.key == nodes else each for each in changes]
     done = converge(client, sent, found.live, check)
-    return [told[nodes] if rolls and each.document.key == nodes else each for each in done]
+    return [told[nodes] if holds and each.document.key == nodes else each for each in done]
 
 
 def _rolls(nodes: tuple[str, str], found: Found, rehearsed: t.Sequence[Outcome]) -> bool:

@@ -124,16 +124,16 @@ def _of_turned_away(sight: Sight, away: t.Sequence[Node]) -> str:
 
 
 def _of_bootstrapping(sight: Sight, events: t.Sequence[Manifest]) -> str:
-    trouble = _trouble(sight, events)
-    if trouble:
-        return f"Mend this, then run the site playbook: {trouble}"
+    lacks = trouble(sight, events)
+    if lacks:
+        return f"Mend this, then run the site playbook: {lacks}"
     return "Wait, or run the site playbook, which goes on where an earlier run was ended."
 
 
 def _of_degraded(sight: Sight, events: t.Sequence[Manifest]) -> str:
-    trouble = _trouble(sight, events)
-    if trouble:
-        return f"Mend this: {trouble}"
+    lacks = trouble(sight, events)
+    if lacks:
+        return f"Mend this: {lacks}"
     seen = {node.name: node for node in sight.nodes}
     lacking = [name for name in sight.wanted_names if name not in seen or not seen[name].synced]
     if not lacking:
@@ -161,9 +161,9 @@ def _of_down(sight: Sight, events: t.Sequence[Manifest]) -> str:
     )
     seen = {node.name: node for node in sight.nodes}
     gone = [name for name in sight.wanted_names if name not in seen or seen[name].phase == "unknown"]
-    trouble = _trouble(sight, events)
-    if trouble:
-        return f"Mend this, and the cluster starts by itself: {trouble} If it cannot be mended, {recover}."
+    lacks = trouble(sight, events)
+    if lacks:
+        return f"Mend this, and the cluster starts by itself: {lacks} If it cannot be mended, {recover}."
     if len(gone) == sight.size and sight.stateful_set is None:
         return "Run the site playbook: it starts the cluster again on its volumes."
     if sight.stateful_set is not None and not int(sight.stateful_set["spec"].get("replicas", 1)):
@@ -210,8 +210,8 @@ def _under_way(sight: Sight) -> bool:
     return int(sight.stateful_set["spec"].get("replicas", 1)) >= sight.size
 
 
-def _trouble(sight: Sight, events: t.Sequence[Manifest]) -> str:
-    """Why pods do not start, as Kubernetes tells it."""
+def trouble(sight: Sight, events: t.Sequence[Manifest]) -> str:
+    """Why pods do not start, as Kubernetes tells it, "" when it tells nothing."""
     sets = [each for each in (sight.stateful_set, sight.seed) if each is not None]
     pods = [pod for pod in sight.pods if pod["metadata"]["name"] in {node.name for node in sight.nodes}]
     pending = [claim for claim in sight.claims if (claim.get("status") or {}).get("phase") == "Pending"]

@@ -10,9 +10,9 @@ import decimal
 import functools
 import typing as t
 
-from ansible_collections.stateful.galera.plugins.module_utils import _conflicts, _live, _preflight
-from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError
-from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
+from ansible_collections.stateful.galera.plugins.module_utils import _conflicts, _jobs, _live, _preflight
+from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError, and_list
+from ansible_collections.stateful.galera.plugins.module_utils._kinds import COMPONENT_LABEL, KINDS
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
@@ -39,6 +39,8 @@ def inspect(client: Client, wanted: Wanted, found: Found, plan: Plan) -> Finding
     pods_come = pods_come or _placing(live_nodes) != _placing(_nodes_manifest(plan))
     if pods_come and any(each.key == key for each in plan.changes):
         checks.append(functools.partial(_check_nodes, client, wanted, plan))
+        if live_nodes is None or not int(live_nodes["spec"].get("replicas", 1)):
+            checks.append(functools.partial(_check_purge, client, wanted))
     claiming = ("PersistentVolumeClaim", "StatefulSet")
     claims_come = any(each.kind.kind in claiming and each.key not in found.live for each in plan.changes)
     if claims_come and (wanted.storage_classes or wanted.require_default_storage_class):
@@ -70,6 +72,29 @@ def _check_nodes(client: Client, wanted: Wanted, plan: Plan) -> Findings:
     where = (nodes, wanted.size, wanted.node_selector, wanted.tolerations)
     room = _preflight.check_room(*where, _requests(_nodes_manifest(plan)))
     return Findings(problems=(*_preflight.check_nodes(*where), *room))
+
+
+def _check_purge(client: Client, wanted: Wanted) -> Findings:
+    """A Job of purge_volumes that waits for its pod or runs would wipe what the nodes are about to hold."""
+    names = wanted.names
+    selector = f"{names.selector},{COMPONENT_LABEL}=purge"
+    try:
+        jobs = client.list_all(KINDS["Job"], names.namespace, labelSelector=selector)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return Findings()
+    running = [job["metadata"]["name"] for job in jobs if _jobs.state_of(job).state == _jobs.RUNNING]
+    if not running:
+        return Findings()
+    wait = "waits or runs" if len(running) == 1 else "wait or run"
+    return Findings(
+        problems=(
+            f"The playbook purge_volumes has not come to its end, and would wipe volumes that are in use: "
+            f"{and_list(running)} still {wait}. Run it again, or, to keep what the volumes hold, "
+            f"`kubectl -n {names.namespace} delete job {' '.join(running)}`.",
+        )
+    )
 
 
 def _nodes_manifest(plan: Plan) -> Manifest | None:

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import typing as t
 
+from ansible_collections.stateful.galera.plugins.module_utils._diagnosis import trouble
 from ansible_collections.stateful.galera.plugins.module_utils._errors import and_list
 from ansible_collections.stateful.galera.plugins.module_utils._pods import taken_places
 
@@ -35,26 +36,35 @@ class Plan:
 
 
 def plan(
-    sight: Sight, offers: t.Mapping[str, Offer | None], state: t.Mapping[str, str], ready_machines: t.Collection[str]
+    sight: Sight,
+    offers: t.Mapping[str, Offer | None],
+    state: t.Mapping[str, str],
+    ready_machines: t.Collection[str],
+    events: t.Sequence[Manifest] = (),
 ) -> Plan:
     """Decide from what was seen.
 
     offers: what each agent that answers offers, by pod; state: the data of the state ConfigMap; ready_machines: the
-    Kubernetes nodes that are known to be Ready.
+    Kubernetes nodes that are known to be Ready; events: those of the namespace, for the reasons of pods that do not
+    start.
     """
     if any(node.primary for node in sight.nodes):
         return _serves(given_up(state))
     if sight.stateful_set is None:
         return Plan("refuse", f"There are no nodes ({sight.names.nodes}): the site playbook makes or starts them.")
     # What can be had back without a loss is told before anybody consents to one.
-    places = taken_places(sight.pods)
+    hinders = trouble(sight, events)
+    places = [text for text in taken_places(sight.pods) if text not in hinders]
+    mend = [f"Mend this first, then no consent may be needed: {hinders}"] if hinders else []
     made = [json.dumps(offer, sort_keys=True) for offer in offers.values() if offer]
     if not made:
-        return Plan(
-            "refuse", " ".join([f"There is nothing to consent to: {_reasons(sight)}", *_recovering(sight), *places])
-        )
+        text = f"There is nothing to consent to: {_reasons(sight)}"
+        return Plan("refuse", " ".join([text, *_recovering(sight), *mend, *places]))
     if len(set(made)) > 1 or len(made) < len(offers) - len(given_up(state)):
-        return Plan("refuse", f"The agents do not see the same yet, run again: {_reasons(sight)}")
+        # one whose server cannot even be started never makes an offer: to run again would not help
+        then = "" if hinders else ", run again"
+        text = f"The agents do not see the same yet{then}: {_reasons(sight)}"
+        return Plan("refuse", " ".join([text, *mend, *places]))
     offer: Offer = json.loads(made[0])
     reachable = [pod for pod in offer["given_up"] if pod not in offers and _runs(sight, pod, ready_machines)]
     if reachable:
@@ -66,7 +76,7 @@ def plan(
             offer,
         )
     action = "wait" if _pending(state) == offer else "consent"
-    return Plan(action, " ".join([explain(offer), *places]), offer)
+    return Plan(action, " ".join([explain(offer), *mend, *places]), offer)
 
 
 def explain(offer: Offer) -> str:

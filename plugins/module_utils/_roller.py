@@ -57,6 +57,8 @@ class Roller:
         pods = {*_rollout.outdated(sight), *(noted.left(sight) if noted else self._reformed(sight))}
         if pods:
             self._did.append(f"Would replace {', '.join(sorted(pods, reverse=True))}, one by one.")
+        elif restart and _rollout.is_held(sight.stateful_set):
+            self._did.append(f"Would give {self._strategy_back()}")
         if not restart and self._document is not None and (sight.recorded_size or 0) > self._size:
             self._did.append(f"Would record that the cluster has {_nodes(self._size)}.")
         return self._result(sight, noted)
@@ -73,6 +75,9 @@ class Roller:
                 continue
             if step.action == "done":
                 self._release(sight)
+                # of a run of site the module cluster has told it, with the change that it was held for
+                if restart and not self._did:
+                    self._did.append(f"Gave {self._strategy_back()}")
                 break
             self._take_step(sight, step)
         what = f"{self._size} nodes of the cluster {self._names.name} to be Synced and Ready, and HAProxy"
@@ -120,6 +125,9 @@ class Roller:
         self._client.apply(document)
         before = f", no longer {sight.recorded_size}" if sight.recorded_size else ""
         self._did.append(f"Recorded that the cluster has {_nodes(self._size)}{before}.")
+
+    def _strategy_back(self) -> str:
+        return f"the StatefulSet {self._names.nodes} its update strategy back, held by a site run that was killed."
 
     def _release(self, sight: Sight) -> None:
         """Give the StatefulSet its own strategy back, and nothing else of the inventory."""

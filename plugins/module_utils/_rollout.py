@@ -172,8 +172,10 @@ def unfinished(sight: Sight) -> str:
     """What a run that was killed has left to do, "" when nothing: for `status`."""
     restart = find_restart(sight.stateful_set)
     left = restart.left(sight) if restart else []
-    if outdated(sight) or is_held(sight.stateful_set):
-        count = len(outdated(sight))
+    count = len(outdated(sight))
+    if is_held(sight.stateful_set) and not count:
+        return f"the StatefulSet {sight.names.nodes} lacks its update strategy, which the last site run has taken away"
+    if count:
         return f"{count} of {sight.size} nodes do not have the form yet that the last site run wanted"
     if left and restart is not None:
         return f"the rolling restart {restart.id!r} has not reached {and_list(sorted(left))}"

@@ -233,6 +233,10 @@ def _problems(wanted: Wanted, found: Found, documents: t.Sequence[Document], cla
     problems = [*_preflight.check_version(found.version), *_preflight.check_namespace(found.namespace)]
     problems += _preflight.check_undo(wanted.names.name, found.of("ConfigMap", wanted.names.state))
     nodes = ("StatefulSet", wanted.names.nodes)
+    if nodes not in found.live and documents and all(each.kind.kind == "Service" for each in documents):
+        # access to a cluster: without one its name is a wrong one, and a load balancer is made for nothing
+        where = f"{wanted.names.name} in the namespace {wanted.names.namespace}"
+        problems.append(f"There is no cluster {where}: the site playbook makes it.")
     for document in documents:
         live = found.live.get(document.key)
         if live is not None:

@@ -18,6 +18,8 @@ description:
   - The agents of the nodes work out what is possible. The module writes their offer, word for word, as a consent into
     the ConfigMap C(<name>-galera-state), and waits until all whose volumes were counted are Synced. The agents act on
     it only while they still see exactly what was consented to, and only once.
+  - Says why a pod does not start (its image cannot be pulled, it finds no Kubernetes node): that mended, the cluster
+    needs no consent. An agent whose server cannot be started offers nothing, so no consent is possible until it can.
   - Refuses when the cluster is in service, when it can recover without consent, when no volume holds data of the
     recorded cluster, and when a member that would be given up runs and only the network to it is broken.
   - A member that was given up joins when it comes back with an empty volume or with an older one. One that holds more
@@ -169,6 +171,9 @@ from ansible_collections.stateful.galera.plugins.module_utils._observe import Na
 from ansible_collections.stateful.galera.plugins.module_utils._site_lease import SiteLease
 from ansible_collections.stateful.galera.plugins.module_utils._wsrep import cluster_facts
 
+if t.TYPE_CHECKING:
+    from ansible_collections.stateful.galera.plugins.module_utils._kinds import Manifest
+
 RECOVER_SPEC: dict[str, t.Any] = {"confirm": {"type": "str", "default": ""}, "size": {"type": "int"}}
 _LOOK_SECONDS = 0.5
 _IGNORED_SECONDS = 5.0
@@ -194,7 +199,7 @@ def survey(client: Client, names: Names, size: int | None) -> Found:
         if answer[0] is not None
     }
     found = client.get(KINDS["ConfigMap"], names.state, names.namespace) or {"metadata": {"resourceVersion": ""}}
-    plan = _recovery.plan(sight, offers, found.get("data") or {}, _ready_machines(client))
+    plan = _recovery.plan(sight, offers, found.get("data") or {}, _ready_machines(client), _events(client, names))
     if plan.action == "consent" and plan.offer and plan.offer["given_up"]:
         published = client.get(KINDS["ConfigMap"], _backups.state_name(names.name), names.namespace)
         reach = _backups.reach(published, plan.offer["uuid"])
@@ -213,6 +218,14 @@ def _ready_machines(client: Client) -> set[str]:
         for node in nodes
         if any(each["type"] == "Ready" and each["status"] == "True" for each in node["status"].get("conditions") or [])
     }
+
+
+def _events(client: Client, names: Names) -> list[Manifest]:
+    """The Events of the namespace; none when they may not be read: they only explain."""
+    try:
+        return client.list_all(KINDS["Event"], names.namespace)
+    except GaleraError:
+        return []
 
 
 def write_consent(client: Client, names: Names, consent: _recovery.Offer | None, version: str = "") -> None:

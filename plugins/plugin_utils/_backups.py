@@ -17,6 +17,8 @@ Values = Mapping[str, Any]
 _PREFIX = "galera_cluster_backup_"
 _SECRET_KEYS = ("s3_access_key_id", "s3_secret_access_key", "age_identity")
 _POINTS = ("galera_restore_time", "galera_restore_gtid", "galera_restore_before_gtid")
+# What the archive of binary logs rests on
+_LOGGING = ("gtid_domain_id", "log_bin", "log_slave_updates", "sync_binlog", "wsrep_gtid_domain_id", "wsrep_gtid_mode")
 _OFF = {"0", "off", "false", "no"}
 # Of the 52 characters that the name of a CronJob may have, <name>-galera-backup-verify takes 21
 _LONGEST_NAME = 31
@@ -78,28 +80,31 @@ def logs_binary(values: Values) -> list[str]:
     """Additions to my.cnf do not break what the archive of binary logs needs."""
     if not _archives(values):
         return []
-    given = {_mycnf.option_name(name): value for name, value in (values.get("galera_cluster_mycnf") or {}).items()}
+    given = values.get("galera_cluster_mycnf") or {}
     needs = " while binary logs are archived (galera_cluster_backup_binlog_interval=none ends that)"
-    found = [
-        f"galera_cluster_mycnf.{name} is {show(given[name])}, but must be on{needs}."
-        for name in ("log_bin", "log_slave_updates", "wsrep_gtid_mode")
-        if name in given and str(given[name]).lower() in _OFF
-    ]
-    found += [
-        f"galera_cluster_mycnf.{name} is not allowed{needs}."
-        for name in ("skip_log_bin", "disable_log_bin")
-        if name in given
-    ]
-    if str(given.get("sync_binlog", 1)) != "1":
+    found = []
+    domains = {"wsrep_gtid_domain_id": "1", "gtid_domain_id": "0"}
+    # in the order of my.cnf, where the last of two spellings counts
+    for key in sorted(given, key=_mycnf.option_name):
+        name, value = _mycnf.option_name(key), given[key]
+        option, variable = _mycnf.meant(name, _LOGGING), f"galera_cluster_mycnf.{name}"
+        if not option:
+            continue
+        if _mycnf.is_negated(name):
+            found.append(f"{variable} is not allowed{needs}.")
+        elif option in domains:
+            domains[option] = str(value)
+        elif option != "sync_binlog" and str(value).lower() in _OFF:
+            found.append(f"{variable} is {show(value)}, but must be on{needs}.")
+        elif option == "sync_binlog" and str(value) != "1":
+            found.append(
+                f"{variable} is {show(value)}, but must be 1{needs}: with a binary log a transaction is acknowledged "
+                f"when it stands there."
+            )
+    if domains["wsrep_gtid_domain_id"] == domains["gtid_domain_id"]:
         found.append(
-            f"galera_cluster_mycnf.sync_binlog is {show(given['sync_binlog'])}, but must be 1{needs}: with a binary "
-            "log a transaction is acknowledged when it stands there."
-        )
-    domain, own = str(given.get("wsrep_gtid_domain_id", 1)), str(given.get("gtid_domain_id", 0))
-    if domain == own:
-        found.append(
-            f"galera_cluster_mycnf.wsrep_gtid_domain_id is {domain}, as gtid_domain_id is, but must be a domain of its "
-            f"own{needs}."
+            f"galera_cluster_mycnf.wsrep_gtid_domain_id is {domains['wsrep_gtid_domain_id']}, as gtid_domain_id is, "
+            f"but must be a domain of its own{needs}."
         )
     return found
 

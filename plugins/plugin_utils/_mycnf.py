@@ -7,20 +7,51 @@ They are written sorted, so that the order in an inventory restarts no node. Pur
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-# The agent, the manifests and the other nodes rely on these
-_OWNED = re.compile(
-    r"datadir|socket|port|bind_address|pid_file|user|basedir|log_error|init_file|skip_networking|skip_grant(_tables)?"
-    r"|binlog_format|innodb_autoinc_lock_mode|default_storage_engine"
-    r"|wsrep_provider(_\w+)?|plugin_wsrep_provider"
-    r"|wsrep_(on|cluster_address|cluster_name|new_cluster|recover|start_position|notify_cmd|data_home_dir)"
-    r"|wsrep_node_\w+|wsrep_sst_\w+"
+# The agent, the manifests and the other nodes rely on these; what ends with _ stands for all that begin with it
+_OWNED = (
+    "basedir",
+    "bind_address",
+    "binlog_format",
+    "datadir",
+    "default_storage_engine",
+    "init_file",
+    "innodb_autoinc_lock_mode",
+    "log_basename",
+    "log_error",
+    "pid_file",
+    "plugin_wsrep_provider",
+    "port",
+    "skip_grant_tables",
+    "skip_networking",
+    "socket",
+    "user",
+    "wsrep_cluster_address",
+    "wsrep_cluster_name",
+    "wsrep_data_home_dir",
+    "wsrep_new_cluster",
+    "wsrep_node_",
+    "wsrep_notify_cmd",
+    "wsrep_on",
+    "wsrep_provider",
+    "wsrep_provider_",
+    "wsrep_recover",
+    "wsrep_sst_",
+    "wsrep_start_position",
 )
 # With these a server loses what it has acknowledged: its files away from the volume, prepared transactions dropped
-_LOSING = re.compile(r"innodb_(data_home_dir|log_group_home_dir|undo_directory)|aria_log_dir_path|tc_heuristic_recover")
-_BINLOG = re.compile(r"log_bin(_index)?")
+_LOSING = (
+    "aria_log_dir_path",
+    "innodb_data_home_dir",
+    "innodb_log_group_home_dir",
+    "innodb_undo_directory",
+    "tc_heuristic_recover",
+)
+_BINLOG = ("log_bin", "log_bin_index")
+# Options of the server that begin as one of the above does, and are none of them
+_WHOLE = frozenset({"aria", "innodb", "wsrep"})
 # Per-node addresses and paths, everything by which a node could come up on its own guess, and what moves the majority
 _OWNED_PROVIDER = re.compile(
     r"base_(dir|host|port)|gcache\.(dir|name|recover)|gmcast\.(listen_addr|group|peer_addr)|ist\.recv_(addr|bind)"
@@ -34,24 +65,42 @@ def option_name(name: str) -> str:
     return name.replace("-", "_")
 
 
-def is_owned_option(name: str) -> bool:
-    """Tell whether a my.cnf option is one that the collection sets, also behind a modifier such as loose_."""
-    return _matches(_OWNED, name)
+def meant(name: str, options: Iterable[str]) -> str:
+    """Return which of the options a name in my.cnf stands for, "" for none.
+
+    The server takes modifiers before it, such as loose_, also several, and the beginning of a name for the whole.
+    options: names; one that ends with _ stands for all that begin with it.
+    """
+    plain, known = option_name(name), sorted(options)
+    while plain not in _WHOLE:
+        for option in known:
+            if option.startswith(plain) or (option.endswith("_") and plain.startswith(option)):
+                return plain if option.endswith("_") else option
+        rest = _MODIFIERS.sub("", plain)
+        if rest == plain:
+            break
+        plain = rest
+    return ""
+
+
+def is_negated(name: str) -> bool:
+    """Tell whether a modifier of the name turns the option off: skip_log_bin, loose_disable_log_bin."""
+    return bool(re.match(r"(?:(?:loose|enable|maximum|autoset)_)*(?:skip|disable)_", option_name(name)))
+
+
+def owned_option(name: str) -> str:
+    """Return the option that a name in my.cnf stands for if the collection sets it, else ""."""
+    return meant(name, _OWNED)
 
 
 def loses_writes(name: str) -> bool:
-    """Tell whether a my.cnf option takes data from the volume of the node, also behind a modifier such as loose_."""
-    return _matches(_LOSING, name)
+    """Tell whether a my.cnf option takes data from the volume of the node."""
+    return bool(meant(name, _LOSING))
 
 
 def is_binlog_path(name: str, value: Any) -> bool:
     """Tell whether an option puts the binary log into another directory than the data."""
-    return _matches(_BINLOG, name) and "/" in str(value)
-
-
-def _matches(options: re.Pattern[str], name: str) -> bool:
-    plain = option_name(name)
-    return bool(options.fullmatch(plain) or options.fullmatch(_MODIFIERS.sub("", plain)))
+    return "/" in str(value) and bool(meant(name, _BINLOG))
 
 
 def is_owned_provider_option(name: str) -> bool:

@@ -162,10 +162,16 @@ def check_mycnf(name: str, value: Mapping[str, Any]) -> list[str]:
     for key, item in value.items():
         if re.fullmatch(r"[a-z][a-z0-9_-]*", key) is None:
             found.append(f"{name} has the option {show(key)}, but a name must be of a-z, 0-9, _ and -.")
-        elif key.replace("-", "_").endswith("wsrep_provider_options"):
+        elif _mycnf.option_name(key).endswith("wsrep_provider_options"):
             found.append(f"{name}.{key} is not allowed: give galera_cluster_provider_options instead.")
-        elif _mycnf.is_owned_option(key):
-            found.append(f"{name}.{key} is not allowed: the collection sets this option itself.")
+        elif owned := _mycnf.owned_option(key):
+            named = owned in _mycnf.option_name(key)
+            whose = (
+                "the collection sets this option"
+                if named
+                else f"MariaDB takes it for {owned}, which the collection sets"
+            )
+            found.append(f"{name}.{key} is not allowed: {whose} itself.")
         elif _mycnf.loses_writes(key):
             found.append(f"{name}.{key} is not allowed: acknowledged writes would be lost with it.")
         elif not isinstance(item, (str, int, float)) or (isinstance(item, str) and re.search(r"[\x00-\x1f]", item)):

@@ -154,6 +154,8 @@ def test_the_size_is_everywhere_the_same(name: str, size: int, clusters: dict[st
         assert servers == [str(ordinal) for ordinal in range(size)], listen
     purged = manifests.files[f"galera-{size}-purge-volumes-job.yml"]
     assert len(purged) == size + 1
+    # one that finds no machine must not wipe the volume of a cluster that was made since
+    assert {each["spec"].get("activeDeadlineSeconds") for each in purged} == {900}
 
 
 @pytest.mark.parametrize(("name", "writers"), [("pks", 3), ("local", 1), ("orders", 1)])

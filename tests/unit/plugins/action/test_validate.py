@@ -161,14 +161,14 @@ def test_variables_of_other_roles_are_known_by_name(tmp_path: Path) -> None:
     files = {
         "galera/meta/argument_specs.yml": "argument_specs: {main: {options: {galera_a: {type: str}}}}",
         "galera_more/meta/argument_specs.yml": "argument_specs: {main: {options: {galera_more_b: {type: str}, "
-        "galera_more_d: {type: bool}}}, other: {}}",
+        "galera_more_d: {type: bool}, galera_more_e: {type: path}}}, other: {}}",
         "galera_more/defaults/main.yml": "galera_a: x\ngalera_more_c: y\n",
         "galera_none/defaults/main.yml": "---\n",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    checked = {"galera_a": {"type": "str"}, "galera_more_d": {"type": "bool"}}
+    checked = {"galera_a": {"type": "str"}, "galera_more_d": {"type": "bool"}, "galera_more_e": {"type": "path"}}
     assert read_spec(tmp_path) == (checked, {"galera_more_b", "galera_more_c"})
 
 
@@ -179,3 +179,22 @@ def test_a_variable_of_another_role_that_is_true_or_false_is_checked_at_once(
     done, output = play(tmp_path, "galera_cluster_name=demo\n", "-e", f"galera_status_wait={value}")
     assert done == code, output
     assert (f'galera_status_wait is "{value}", but must be true or false.\n' in output) == bool(code)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("5", "galera_status_output is 5, but must be a path; it was read as a number, so write it in quotes."),
+        ("null", "galera_status_output is null, but must be a path."),
+        ('["a"]', 'galera_status_output is ["a"], but must be a path; it was read as a list, so write it in quotes.'),
+        ('"none/x.json"', "must be a file in a folder that exists: there is no folder none."),
+        ('"."', "must be a file in a folder that exists: this is a folder."),
+        ('"new/"', "must be a file in a folder that exists: this is a folder."),
+        ('"tier1.json"', ""),
+        ('""', ""),
+    ],
+)
+def test_a_file_that_is_written_at_the_end_is_checked_at_once(tmp_path: Path, value: str, says: str) -> None:
+    code, output = play(tmp_path, "galera_cluster_name=demo\n", "-e", f'{{"galera_status_output": {value}}}')
+    assert code == (2 if says else 0), output
+    assert says in output

@@ -179,12 +179,12 @@ class FakeKubernetes:
         return (200 if live is not None else 201), after
 
     def _matching(self, kind: Kind, namespace: str, query: dict[str, str]) -> list[Manifest]:
-        label, _, value = query.get("labelSelector", "").partition("=")
+        wanted = [part.split("=", 1) for part in query.get("labelSelector", "").split(",") if part]
         return [
             {key: item for key, item in each.items() if key not in ("apiVersion", "kind")}
             for (each_kind, space, _name), each in self.objects.items()
             if each_kind == kind.kind and namespace in ("", space)
-            if not label or each["metadata"].get("labels", {}).get(label) == value
+            if all(each["metadata"].get("labels", {}).get(label) == value for label, value in wanted)
         ]
 
     def _applied(self, live: Manifest | None, wanted: Manifest, manager: str) -> Manifest:

@@ -13,6 +13,7 @@ from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, Document
 from ansible_collections.stateful.galera.plugins.module_utils._observe import Names
 from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
+from unit.plugins.module_utils.sights import pod
 
 NAMES = Names("demo", "db")
 NAME = "demo-galera-config-check"
@@ -48,8 +49,10 @@ def _changes(text: str = AFTER) -> list[Document]:
     return [Document("volumes", KINDS["ConfigMap"], manifest)]
 
 
-def _try(api: FakeKubernetes, status: dict[str, Any], log: str, text: str = AFTER) -> list[str]:
-    """The check, with a pod that comes to have this status, and this log."""
+def _try(
+    api: FakeKubernetes, status: dict[str, Any], log: str, text: str = AFTER, image: str = "mariadb:11.8"
+) -> list[str]:
+    """The check, with a pod that comes to have this status, and this log. image: that the nodes shall get."""
     api.objects["Namespace", "", "db"] = {"kind": "Namespace", "metadata": {"name": "db"}}
     made: list[Any] = []
 
@@ -61,9 +64,12 @@ def _try(api: FakeKubernetes, status: dict[str, Any], log: str, text: str = AFTE
             path = f"/api/v1/namespaces/db/pods/{NAME}/log"
             api.replies["GET", path] = [(200, log.encode())]
 
-    warnings = _config_check.rehearse_start(
-        Client(api.auth, retry_timeout=0), NAMES, _live(), _changes(text), sleep=sleep
-    )
+    changes = _changes(text)
+    if image != CONTAINER["image"]:
+        wanted = copy.deepcopy(SET)
+        wanted["spec"]["template"]["spec"]["containers"][0]["image"] = image
+        changes.append(Document("nodes", KINDS["StatefulSet"], wanted))
+    warnings = _config_check.rehearse_start(Client(api.auth, retry_timeout=0), NAMES, _live(), changes, sleep=sleep)
     assert len(made) == (text == AFTER)
     return warnings
 
@@ -74,6 +80,40 @@ def test_accepted(api: FakeKubernetes) -> None:
         "MariaDB takes the wanted configuration, but says: option 'a': unsigned value 2 adjusted to 3"
     ]
     assert api.get("Pod", NAME) is None
+
+
+STARTED = (
+    "x [Note] mariadbd: ready for connections.\nVersion: '11.4.5-MariaDB-ubu2404'  socket: '/x'\ngalera check: started"
+)
+
+
+@pytest.mark.parametrize(
+    ("running", "image", "refused"),
+    [
+        (["11.8.6-MariaDB-log", "11.8.6-MariaDB-log"], "mariadb:11.4", True),
+        (["12.0.2-MariaDB"], "mariadb:11.4", True),
+        # a change to 11.8 that is taken back
+        (["11.8.6-MariaDB-log", "11.4.5-MariaDB-log"], "mariadb:11.4", False),
+        (["11.4.9-MariaDB-log"], "mariadb:11.4", False),
+        (["10.11.9-MariaDB-log"], "mariadb:11.4", False),
+        ([], "mariadb:11.4", False),
+        (["11.8.6-MariaDB-log"], "mariadb:11.8", False),
+    ],
+)
+def test_an_older_series_of_mariadb(api: FakeKubernetes, running: list[str], image: str, refused: bool) -> None:
+    for ordinal, version in enumerate(running):
+        api.add(pod(f"demo-galera-{ordinal}"))
+        api.agents[f"demo-galera-{ordinal}"] = {"phase": "running", "server_version": version}
+    if not refused:
+        assert _try(api, {"phase": "Succeeded"}, STARTED, image=image) == []
+        return
+    with pytest.raises(GaleraError) as error:
+        _try(api, {"phase": "Succeeded"}, STARTED, image=image)
+    version = running[0].partition("-")[0]
+    assert str(error.value).startswith(
+        f"galera_cluster_docker_image=mariadb:11.4 is MariaDB 11.4, the nodes run {version}: MariaDB does not "
+    )
+    assert str(error.value).endswith("Nothing was changed.")
 
 
 def test_refused_and_nothing_left_behind(api: FakeKubernetes) -> None:

@@ -83,7 +83,8 @@ def _volume(claim: str = "data-demo-galera-0", namespace: str = "db", **source: 
             [
                 "galera_cluster_volume_size=20Gi differs from the 10Gi of the live StatefulSet demo-galera: "
                 "Kubernetes does "
-                "not let a StatefulSet change its volumes. Set galera_cluster_volume_size=10Gi."
+                "not let a StatefulSet change its volumes. Set galera_cluster_volume_size=10Gi. For larger volumes see "
+                "docs/operations.md, Larger volumes."
             ],
             id="set: size",
         ),
@@ -313,7 +314,8 @@ def test_leaves_out(replicas: int | None, ready: int, size: int, recorded: int |
             ["10Gi", "5Gi", "5Gi"],
             [
                 "galera_cluster_volume_size=10Gi differs from the 5Gi of the claim data-demo-galera-2 that was "
-                "kept: a new StatefulSet takes the volumes as they are. Set galera_cluster_volume_size=5Gi."
+                "kept: a new StatefulSet takes the volumes as they are. Others have 10Gi: enlarge this one. For "
+                "larger volumes see docs/operations.md, Larger volumes."
             ],
         ),
     ],

@@ -165,3 +165,5 @@ def test_held_document_differs_in_its_strategy_only() -> None:
 def test_unfinished_roll_is_told() -> None:
     assert _rollout.unfinished(_sight("onn")).startswith("1 of 3 nodes do not have the form yet")
     assert _rollout.unfinished(_sight("nnn", stateful_set={**HELD, "spec": {"replicas": 3}})) == ""
+    # all nodes were replaced, and the run was killed before its end
+    assert _rollout.unfinished(_sight("nnn")).startswith("the StatefulSet demo-galera lacks its update strategy")

@@ -89,6 +89,22 @@ def _stop_at(asked: int) -> None:
         raise GaleraError("The Lease was lost.")
 
 
+@pytest.mark.parametrize("lives", [True, False])
+def test_nodes_whose_statefulset_was_deleted_without_them_are_not_restarted_by_kubernetes(
+    api: FakeKubernetes, lives: bool
+) -> None:
+    """As for larger volumes; the cache of write-sets follows their size, so the pods have another form."""
+    if lives:
+        metadata = {"name": "demo-galera-state", "namespace": "db"}
+        api.add({"kind": "ConfigMap", "metadata": metadata, "data": {"cluster": RECORD}})
+    phases = _change(api)
+    done = _run(api, phases, passwords={"root-password": "r"})
+    live = api.get("StatefulSet", "demo-galera") or {}
+    assert live["spec"]["updateStrategy"] == {"type": "OnDelete" if lives else "RollingUpdate"}
+    assert _results(done)["StatefulSet demo-galera"] == "created"
+    assert "OnDelete" not in json.dumps(done["diff"])
+
+
 def _moved_partition(api: FakeKubernetes) -> dict[str, Any]:
     """The live StatefulSet after `kubectl patch` of spec.updateStrategy.rollingUpdate."""
     _run(api, _change(api))
@@ -316,3 +332,37 @@ def test_a_secret_whose_answer_was_lost_is_nobody_elses(api: FakeKubernetes, mon
     monkeypatch.setattr(api, "_answer", lost)
     assert _results(_run(api, wait_timeout=5))["Secret demo-galera"] == "created"
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_purge_that_has_not_ended_is_no_time_to_start_nodes(api: FakeKubernetes, ended: bool) -> None:
+    """The play was killed, and the Job still waits for its machine: it would wipe the volume of a node that serves."""
+    labels = {"app.kubernetes.io/instance": "demo", "app.kubernetes.io/component": "purge"}
+    for name, conditions in (("purge-one", []), ("purge-two", [{"type": "Complete", "status": "True"}])):
+        status = {"conditions": [{"type": "Failed", "status": "True"}] if ended else conditions}
+        api.add({"kind": "Job", "metadata": {"name": name, "namespace": "db", "labels": labels}, "status": status})
+    if ended:
+        assert _run(api)["changed"]
+        return
+    for check in (True, False):
+        said = _refused(api, check=check)
+        assert "purge-one still waits or runs. Run it again, or, to keep what the volumes hold, `kubectl -n db " in said
+        assert "purge-two" not in said
+        assert said.endswith("Nothing was changed.")
+
+
+def test_a_purge_that_may_not_be_seen_does_not_stop_a_run(api: FakeKubernetes) -> None:
+    api.denied.add(("list", "jobs"))
+    assert _run(api)["changed"]
+
+
+def test_access_to_a_cluster_that_is_not_there_is_refused(api: FakeKubernetes) -> None:
+    """The name is a wrong one: a load balancer would be made for nothing."""
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "demo-galera-external-lb", "labels": LABELS}}
+    for check in (True, False):
+        assert _refused(api, {"external": [service]}, check=check) == (
+            "There is no cluster demo in the namespace db: the site playbook makes it. Nothing was changed."
+        )
+    _run(api)
+    assert _run(api, {"external": [service]})["changed"]
+    assert not _run(api, {"external": []})["changed"]

@@ -232,6 +232,48 @@ def test_a_place_that_is_taken_is_no_loss(down: FakeKubernetes, offer: dict[str,
     assert "delete its claim and its pod" in found["reason"]
 
 
+def event(pod_name: str, reason: str, message: str) -> dict[str, Any]:
+    metadata = {"name": f"{pod_name}.{reason}", "namespace": "db"}
+    about = {"kind": "Pod", "name": pod_name, "uid": f"uid-{pod_name}"}
+    return {"kind": "Event", "metadata": metadata, "reason": reason, "message": message, "involvedObject": about}
+
+
+def test_an_agent_whose_server_has_no_image_is_no_reason_to_run_again(down: FakeKubernetes) -> None:
+    """It answers and never makes an offer, so that the others' offer, to go on without it, is never that of all."""
+    image = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "mariadb:11.88"'}
+    hindered = down.objects["Pod", "db", "demo-galera-2"]
+    hindered["spec"] = {"containers": [{"name": "mariadb", "image": "mariadb:11.88"}]}
+    waits_for_image = [{"name": "mariadb", "image": "mariadb:11.88", "state": {"waiting": image}}]
+    hindered["status"] = {"phase": "Pending", "podIP": "10.0.0.3", "containerStatuses": waits_for_image}
+    down.add(event("demo-galera-2", "Failed", 'Failed to pull image "mariadb:11.88": not found'))
+    down.agents["demo-galera-2"] = {
+        **waits(0, None),
+        "phase": "stopped",
+        "reason": "the database container has not reported yet",
+        "evidence": {"data": "unknown"},
+    }
+    with pytest.raises(GaleraError) as error:
+        run(down, confirm="demo")
+    told = str(error.value)
+    assert "The image mariadb:11.88 of the container mariadb of demo-galera-2 cannot be had: not found." in told
+    assert "run again" not in told
+    assert down.writes() == []
+
+
+@pytest.mark.parametrize(("offer", "action"), [(None, "refuse"), (OFFER, "consent")])
+def test_says_why_a_pod_does_not_start(down: FakeKubernetes, offer: dict[str, Any] | None, action: str) -> None:
+    message = "0/3 nodes are available: 3 Insufficient memory."
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    down.objects["Pod", "db", "demo-galera-2"]["status"] = {"phase": "Pending", "conditions": [condition]}
+    down.agents.update({"demo-galera-0": waits(8, offer), "demo-galera-1": waits(9, offer)})
+    found = run(down, check=True)
+    assert found["action"] == action
+    assert found["reason"].endswith(
+        "Mend this first, then no consent may be needed: demo-galera-2 finds no Kubernetes node: 0/3 nodes are "
+        "available: 3 Insufficient memory."
+    )
+
+
 @pytest.mark.parametrize("machine_ready", [True, False])
 def test_a_member_that_runs_is_not_given_up(down: FakeKubernetes, machine_ready: bool) -> None:
     silent = down.objects["Pod", "db", "demo-galera-2"]

@@ -192,6 +192,20 @@ def test_restart(api: FakeKubernetes) -> None:
     assert len(cluster.stopped) == 6
 
 
+def test_restart_that_only_gives_the_strategy_back_tells_it(api: FakeKubernetes) -> None:
+    """A run of site was killed between its last node and the end, after a restart of this name."""
+    cluster = Cluster(api, form="new")
+    metadata = (api.get("StatefulSet", "demo-galera") or {})["metadata"]
+    metadata["annotations"] = {_rollout.RESTART_ANNOTATION: _rollout.Restart("monday", {}).text()}
+    told = "the StatefulSet demo-galera its update strategy back, held by a site run that was killed."
+    rehearsed = _run(api, check=True, restart=True, restart_id="monday")
+    assert (rehearsed["changed"], rehearsed["did"]) == (True, [f"Would give {told}"])
+    result = _run(api, restart=True, restart_id="monday")
+    assert (result["changed"], result["did"], _strategy(api)) == (True, [f"Gave {told}"], "RollingUpdate")
+    assert not _run(api, restart=True, restart_id="monday")["changed"]
+    assert cluster.stopped == []
+
+
 def test_restart_that_was_killed_is_gone_on_with_by_its_name_or_without_one(api: FakeKubernetes) -> None:
     for restart_id in ("monday", ""):
         api.objects.clear()

@@ -361,6 +361,24 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
             "(galera_cluster_backup_binlog_interval=none ends that)."
         ],
     ),
+    *(
+        (
+            {"galera_cluster_backup_s3_bucket": "abc", "galera_cluster_mycnf": {option: value}},
+            [f"galera_cluster_mycnf.{option} is {says}(galera_cluster_backup_binlog_interval=none ends that){end}."],
+        )
+        for option, value, says, end in (
+            ("skip_log_slave_updates", 1, "not allowed while binary logs are archived ", ""),
+            ("loose_log_slave_updates", False, "false, but must be on while binary logs are archived ", ""),
+            ("loose_skip_log_bin", 1, "not allowed while binary logs are archived ", ""),
+            ("wsrep_gtid_mo", 0, "0, but must be on while binary logs are archived ", ""),
+            (
+                "loose_sync_binlog",
+                0,
+                "0, but must be 1 while binary logs are archived ",
+                ": with a binary log a transaction is acknowledged when it stands there",
+            ),
+        )
+    ),
     (
         {"galera_cluster_backup_retention_rule": {"all_days": 7}},
         [

@@ -65,10 +65,14 @@ owned: skip_grant_tables binlog_format innodb_autoinc_lock_mode default_storage_
 owned: wsrep_on wsrep-on wsrep_provider wsrep_provider_options wsrep_provider_gcache_size wsrep_cluster_address
 owned: wsrep_cluster_name wsrep_new_cluster wsrep_recover wsrep_start_position wsrep_notify_cmd wsrep_node_name
 owned: wsrep_node_incoming_address wsrep_sst_auth wsrep_sst_donor wsrep_sst_method
-owned: loose_wsrep_on loose-datadir skip_wsrep_on
+owned: loose_wsrep_on loose-datadir skip_wsrep_on log_basename loose_skip_networking
+owned: wsrep-sst-meth wsrep_node_addr wsrep_pro loose-wsrep-cluster-addr datad skip_grant skip-net enable_pid loose_us
+owned: wsrep_data maximum_port disable-wsrep-o autoset_wsrep_st
 free: max_connections innodb_buffer_pool_size innodb_flush_log_at_trx_commit log_bin slow_query_log report_port userstat
 free: skip_name_resolve wsrep_slave_threads wsrep_sync_wait wsrep_retry_autocommit wsrep_trx_fragment_size
-free: wsrep_gtid_mode wsrep_debug
+free: wsrep_gtid_mode wsrep_debug innodb skip_innodb port_open_timeout user_variables init_connect log_warnings
+free: loose_innodb_io_capacity skip_external_locking skip_show_database skip_slave_start wsrep_notify_cmds
+free: default_tmp_storage_engine general_log slow_query_log_file table_open_cache tmpdir max_allowed_packet
 """
 NAMES = [
     (kind, name)
@@ -79,7 +83,26 @@ NAMES = [
 
 @pytest.mark.parametrize(("kind", "name"), NAMES)
 def test_options_that_the_collection_sets_are_owned(kind: str, name: str) -> None:
-    assert _mycnf.is_owned_option(name) is (kind == "owned")
+    assert bool(_mycnf.owned_option(name)) is (kind == "owned")
+
+
+LOSING = ["innodb_data_home_dir", "loose-innodb-undo-dir", "aria_log_dir", "innodb_log_group", "skip_tc_heuristic"]
+
+
+@pytest.mark.parametrize("name", LOSING)
+def test_options_that_take_data_from_the_volume_are_known_by_any_of_their_names(name: str) -> None:
+    assert _mycnf.loses_writes(name)
+
+
+@pytest.mark.parametrize("name", ["innodb_log_file_size", "innodb_undo_tablespaces", "aria_log_file_size", "innodb"])
+def test_options_that_keep_data_on_the_volume(name: str) -> None:
+    assert not _mycnf.loses_writes(name)
+
+
+@pytest.mark.parametrize(("name", "is_path"), [("log_bin", True), ("loose-log-bin-ind", True), ("log_error", False)])
+def test_a_binary_log_in_another_directory(name: str, is_path: bool) -> None:
+    assert _mycnf.is_binlog_path(name, "/tmp/binlog") is is_path
+    assert not _mycnf.is_binlog_path(name, "binlog")
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,12 @@ BAD: list[tuple[str, Any, str]] = [
     (MYCNF, {"loose_wsrep_on": 0}, f"{MYCNF}.loose_wsrep_on {OWNED}"),
     (
         MYCNF,
+        {"loose-wsrep-cluster-addr": "gcomm://"},
+        f"{MYCNF}.loose-wsrep-cluster-addr is not allowed: MariaDB takes it for wsrep_cluster_address, which the "
+        "collection sets itself.",
+    ),
+    (
+        MYCNF,
         {"wsrep_provider_options": "gcache.size=2G"},
         f"{MYCNF}.wsrep_provider_options is not allowed: give galera_cluster_provider_options instead.",
     ),
