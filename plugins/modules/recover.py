@@ -18,7 +18,7 @@ description:
   - The agents of the nodes work out what is possible. The module writes their offer, word for word, as a consent into
     the ConfigMap C(<name>-galera-state), and waits until all whose volumes were counted are Synced. The agents act on
     it only while they still see exactly what was consented to, and only once.
-  - Says why a pod does not start (its image cannot be pulled, it finds no Kubernetes node): that mended, the cluster
+  - Says why a pod does not start (its image cannot be pulled, it finds no Kubernetes node). That mended, the cluster
     needs no consent. An agent whose server cannot be started offers nothing, so no consent is possible until it can.
   - Refuses when the cluster is in service, when it can recover without consent, when no volume holds data of the
     recorded cluster, and when a member that would be given up runs and only the network to it is broken.
