@@ -27,7 +27,6 @@ from ansible_collections.stateful.galera.plugins.module_utils._errors import Gal
 
 try:
     import urllib3
-    from urllib3.util.ssl_ import create_urllib3_context
 
     URLLIB3_ERROR: str | None = None
 except ImportError:
@@ -40,6 +39,7 @@ _PLAIN_CLUSTER = frozenset(
 )
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _ALIASES = {"verify_ssl": "validate_certs", "ssl_ca_cert": "ca_cert"}
+_ALPN = ["http/1.1"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,21 @@ class Connection:
     host: str
     pool: t.Any
     headers: t.Callable[[], list[tuple[str, str]]]
+
+
+class Context(ssl.SSLContext):
+    """A TLS context for the connections of several threads.
+
+    urllib3 names the protocols anew for each connection, by which OpenSSL frees the memory that a handshake of another
+    thread is reading: that one sends what the server cannot decode. Here they are named once.
+    """
+
+    def name_protocols(self) -> None:
+        """Say what is spoken (ALPN)."""
+        super().set_alpn_protocols(_ALPN)
+
+    def set_alpn_protocols(self, alpn_protocols: t.Iterable[str]) -> None:
+        """Leave them as they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +161,9 @@ def _by_plain(plain: Plain) -> Connection:
 
 
 def _tls(plain: Plain) -> ssl.SSLContext:
-    context: ssl.SSLContext = create_urllib3_context()
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.name_protocols()
     if not plain.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -240,6 +240,17 @@ def test_server_of_another_authority_is_not_trusted(tmp_path: Path, tls_host: st
         Client({"kubeconfig": path}).read("/version")
 
 
+def test_no_connection_changes_the_protocols_that_another_one_is_reading(
+    tmp_path: Path, tls_host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[list[str]] = []
+    monkeypatch.setattr(ssl.SSLContext, "set_alpn_protocols", lambda self, protocols: named.append(list(protocols)))
+    client = Client({"kubeconfig": _write(tmp_path, _tls_config(tls_host, CA[0]))})
+    assert named == [["http/1.1"]]
+    client.all_of([lambda: client.read("/version")] * 4)
+    assert named == [["http/1.1"]]
+
+
 def test_keys_do_not_stay_on_the_disk(tmp_path: Path, tls_host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
