@@ -272,6 +272,9 @@ def test_settings_that_keep_acknowledged_writes(name: str, size: int, clusters: 
     assert found.get("sync_binlog") == ("1" if "log_bin" in found else None)
 
 
+LOGS = (("orders", 5), ("bare", 3), ("demo", 3))
+
+
 def test_settings_follow_from_the_resources_and_the_inventory(clusters: dict[str, Manifests]) -> None:
     found = _cnf(clusters["orders"], "galera-5-volumes.yml")
     assert int(found["innodb_buffer_pool_size"]) == 8 * 1024**3, "half of 16Gi"
@@ -279,6 +282,12 @@ def test_settings_follow_from_the_resources_and_the_inventory(clusters: dict[str
     assert (found["max_connections"], found["innodb_io_capacity"]) == ("1000", "2000")
     assert "gcache.size=8G" in found["wsrep_provider_options"]
     assert int(_cnf(clusters["bare"], "galera-3-volumes.yml")["innodb_buffer_pool_size"]) == 512 * 1024**2
+    logs = {name: int(_cnf(clusters[name], f"galera-{size}-volumes.yml")["innodb_log_file_size"]) for name, size in LOGS}
+    assert logs == {
+        "orders": 1024**3,  # the most
+        "bare": 512 * 1024**2,  # the buffer pool, a twentieth of 10Gi
+        "demo": 96 * 1024**2,  # the least
+    }
 
 
 @pytest.mark.parametrize(("folder", "size"), [("pks", 3), ("pks", 5), ("coreos", 3), ("local", 3), ("one", 1)])
