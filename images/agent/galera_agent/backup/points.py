@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from . import catalog, fork, recovery, segment, selection
+from .binlog_events import sequences
 from .manifest import Manifest
 from .segment import Segment, SegmentError, Span
 from .store import Store
@@ -49,6 +50,22 @@ def known(store: Store, read: catalog.Catalog) -> tuple[list[recovery.Interval],
     found = recovery.intervals([one for one in mine if one not in later], spans, load, domain)
     found += recovery.intervals(later, [], load, domain)
     return found, domain, recovery.broken_off(found, spans)
+
+
+def archived(store: Store, base: Manifest) -> int:
+    """Up to which sequence a store's archive goes on from a backup, by its keys; 0 where it does not.
+
+    Raises StoreError. What is archived need not be readable. Keys do not tell the domain of Galera: each of the
+    backup's may be it.
+    """
+    try:
+        gone_back = fork.read(store, base.uuid)
+    except SegmentError:
+        gone_back = None
+    if gone_back is not None and base.finished > gone_back.since:
+        return 0
+    ranges, begins = segment.covered(segment.each(store, base.uuid)), sequences(base.gtid).values()
+    return max((last for first, last in ranges for after in begins if first <= after + 1 <= last), default=0)
 
 
 def _history(read: catalog.Catalog, good: Sequence[Manifest]) -> str:
