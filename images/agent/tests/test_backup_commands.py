@@ -210,6 +210,19 @@ def test_a_target_that_waits_hinders_no_backup_of_the_other(bench: Bench, capsys
     assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [2, 1]
 
 
+def test_the_patience_with_a_target_goes_on_while_it_cannot_be_read(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that comes and goes is not lacking a backup anew each time, which would be a full one in both."""
+    bench.hold(0, hours=48)
+    bench.hold(1, hours=72)
+    bench.stores[1] = gone = Unreachable(bench.path / "two")
+    last = ["--failures", "3", "--failed-at", str(datetime.now(UTC).timestamp() - 60)]
+    code, said = call(capsys, "tick", *last, "--failed-in", gone.label)
+    assert (code, said["state"], said["not_in"], said["soon"]) == (0, "succeeded", [gone.label], True)
+    assert bench.planned == [[bench.stores[0].label]]
+
+
 def test_the_targets_of_a_backup_that_is_made_nowhere_are_tried_together_then(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
