@@ -257,7 +257,7 @@ def _fill(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     found = settings.load()
     agent = agent_settings.from_env(env)
     stores = open_stores(found)
-    catalogs, errors = targets.read(stores)
+    catalogs, errors = targets.read(stores, targets.FILL_SECONDS)
     if not catalogs:
         raise StoreError("; ".join(errors.values()))
     # A key that the inventory gives is among the cluster's passwords; one of a Secret of its own is on no node.
