@@ -194,3 +194,30 @@ def test_latest_does_not_end_earlier_since_the_other_target_is_damaged(
         taken(target_point=Target())
     assert taken(target_point=Target(), fallback=True) == ["two transaction 20"]
     assert taken(target_point=Target(sequence=20))[-1] == "two transaction 20"
+
+
+@pytest.mark.parametrize(
+    ("target", "restored"),
+    [
+        (Target(sequence=15), "transaction 15"),
+        (Target(time=at("2026-11-21 01:25")), "time 2026-11-21T01:25:00Z"),
+        (Target(sequence=25), None),
+        (Target(time=at("2026-11-21 01:40")), None),
+        (Target(), None),
+    ],
+)
+@pytest.mark.parametrize("more", [False, True])
+def test_a_document_that_cannot_be_read_hinders_no_point_before_it(
+    both: tuple[VolumeStore, VolumeStore], target: Target, restored: str | None, more: bool
+) -> None:
+    store = both[0]
+    damaged = put_segment(store, FULL, 21, 30, at("2026-11-21 02:00"))
+    store.put(damaged.key, damaged.to_json().replace(b'"domain": 1', b'"domain": q'))
+    if more:
+        put_segment(store, FULL, 31, 40, at("2026-11-21 02:30"))
+    if restored is None:
+        with pytest.raises(Refused, match="n-galera-2"):
+            streams_of(store, target_point=target)
+    else:
+        (found,) = streams_of(store, target_point=target)
+        assert found.identity[-1][0] == restored

@@ -11,6 +11,9 @@ from .manifest import Manifest
 from .segment import Segment, SegmentError, Span
 from .store import Store
 
+# So many of the newest segments are asked for the domain: what is damaged may be more than one
+_LOOKED_AT = 100
+
 
 def load_segment(store: Store) -> Callable[[Span], Segment]:
     """Reads the documents of a store's segments, each once. What it returns raises StoreError, SegmentError."""
@@ -18,12 +21,27 @@ def load_segment(store: Store) -> Callable[[Span], Segment]:
 
     def load(span: Span) -> Segment:
         if span.key not in known:
-            known[span.key] = Segment.from_json(store.get(span.key))
-            if known[span.key].key != span.key:
-                raise SegmentError(f"{span.key} is the document of {known[span.key].key}")
+            try:
+                found = Segment.from_json(store.get(span.key))
+            except SegmentError as error:
+                raise SegmentError(f"{span.key} cannot be used: {error}") from None
+            if found.key != span.key:
+                raise SegmentError(f"{span.key} is the document of {found.key}")
+            known[span.key] = found
         return known[span.key]
 
     return load
+
+
+def domain_of(spans: Sequence[Span], load: Callable[[Span], Segment]) -> int:
+    """The domain of the newest of these segments of which the document can be read. Raises as load does."""
+    why: SegmentError | None = None
+    for span in spans[: -_LOOKED_AT - 1 : -1]:
+        try:
+            return load(span).domain
+        except SegmentError as error:
+            why = why or error
+    raise why or SegmentError("there are no segments")
 
 
 def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.Interval], int]:

@@ -356,7 +356,7 @@ def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Ca
         if target.time is not None and recovery.unchanged(last, others, target.time):
             return []
         raise TargetError("there is no archive of binary logs of its cluster")
-    domain = load(spans[-1]).domain
+    domain = points.domain_of(spans, load)
     mine = [one for one in others if one.uuid == last.uuid and (gone_back is None or one.finished <= gone_back.since)]
     after = recovery.start(last, target, domain)
     found = recovery.steps(after, target, spans, load, last.finished, recovery.ends(mine, domain))
