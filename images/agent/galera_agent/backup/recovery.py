@@ -224,8 +224,9 @@ def nearest(found: Sequence[Interval], target: Target, domain: int) -> str:
         if target.time is not None:
             moment = min(max(target.time, one.since), one.until)
             return abs((moment - target.time).total_seconds())
-        sequence = target.sequence or 0
-        return abs(min(max(sequence, one.first), one.last) - sequence)
+        if target.sequence is None:
+            return -one.until.timestamp()
+        return abs(min(max(target.sequence, one.first), one.last) - target.sequence)
 
     best = min(found, key=distance)
     # Without an archive a backup is no interval of transactions
