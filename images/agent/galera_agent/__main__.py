@@ -138,9 +138,9 @@ def start_polling(settings: Settings, state: State, stop: threading.Event) -> No
     """Poll the server in a thread."""
     server = wsrep.Server(settings.socket)
 
-    def heard(status: wsrep.Status | None, problem: str, turned_away: bool) -> None:
+    def heard(status: wsrep.Status | None, problem: str, turned_away: wsrep.TurnedAway) -> None:
         if turned_away:
-            state.turned_away(problem)
+            state.turned_away(problem, full=turned_away == "full")
         else:
             state.heard(status, server.version, problem, socket_present(settings.socket, problem))
 

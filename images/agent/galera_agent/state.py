@@ -15,6 +15,9 @@ from .datadir import NOTHING_KNOWN, Evidence
 from .members import Offer, Record
 
 LIVE_SECONDS = 60.0
+# As long for one that only says that it has no connection left. The proxies have let go of it, and one that works has
+# an extra one for the agent: after such a time those that there are hang.
+FULL_SECONDS = 300.0
 # How long a desynced server keeps the sessions that it has: longer than a backup's lock, too short to fall far behind.
 DESYNCED_SECONDS = 10.0
 # Of the evidence in /status: raised whenever an older agent would misread it. Elections need one format, joins do not.
@@ -30,7 +33,7 @@ class Snapshot:
 
     evidence: of the volume, as long as its server is stopped; once the server runs, its own word counts.
     answered_at: monotonic time of the server's last answer, of which wsrep is the content, None where it turned the
-    agent away; None before the first one.
+    agent away; None before the first one. full: whether all that it says is that it has no connection left.
     desynced_at: monotonic time since which it has been Donor/Desynced, None where it is not.
     draining_at: monotonic time since which the pod takes no queries.
     offer: what a human may consent to, where nothing else goes on. record: what a server in service knows of it.
@@ -46,6 +49,7 @@ class Snapshot:
     wsrep: wsrep.Status | None = None
     server_version: str | None = None
     answered_at: float | None = None
+    full: bool = False
     desynced_at: float | None = None
     draining_at: float | None = None
     offer: Offer | None = None
@@ -136,20 +140,28 @@ class State:
                 wsrep=status,
                 server_version=version,
                 answered_at=now,
+                full=False,
                 desynced_at=(self._now.desynced_at or now) if status.local_state == wsrep.DONOR else None,
             )
         elif self._now.phase == "running":
             # What it said before is of no use to anybody: a server that has just died was Primary until then.
             phase, what = ("running", "does not answer") if present else ("stopped", "has stopped")
-            self._change(phase=phase, reason=f"mariadbd {what}: {problem}", wsrep=None, desynced_at=None)
+            self._change(phase=phase, reason=f"mariadbd {what}: {problem}", wsrep=None, full=False, desynced_at=None)
 
-    def turned_away(self, problem: str) -> None:
-        """The server answered that it does not let the agent in: it lives, but nothing else is known of it."""
+    def turned_away(self, problem: str, *, full: bool = False) -> None:
+        """The server answered that it does not let the agent in: it lives, but nothing else is known of it.
+
+        full: it has no connection left, which counts as life for a while.
+        """
         if self._now.phase in ("starting", "running", "stopped"):
             reason = f"mariadbd runs, but turns the agent away, which comes as mysql@localhost: {problem}"
             if self._now.draining_at is not None:
                 reason = self._now.reason
-            self._change(phase="running", reason=reason, wsrep=None, desynced_at=None, answered_at=self._clock())
+            before = self._now.answered_at
+            answered_at = before if full and before is not None else self._clock()
+            self._change(
+                phase="running", reason=reason, wsrep=None, full=full, desynced_at=None, answered_at=answered_at
+            )
 
     def not_ready(self) -> str | None:
         """Why the pod must get no queries, None where it may get them."""
@@ -180,7 +192,8 @@ class State:
         """Why the server must be restarted: it ran and was silent for a minute. Starts and transfers are never dead."""
         snapshot = self._now
         age = self.age(snapshot)
-        if snapshot.phase != "running" or age is None or age < LIVE_SECONDS:
+        limit = FULL_SECONDS if snapshot.full else LIVE_SECONDS
+        if snapshot.phase != "running" or age is None or age < limit:
             return None
         return f"mariadbd has not answered for {age:.0f} s: {snapshot.reason}"
 

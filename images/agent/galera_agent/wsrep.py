@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pymysql
 from pymysql.constants import COMMAND
@@ -38,9 +38,12 @@ _VARIABLES = (
     "wsrep_provider_version",
 )
 _QUERY = "SHOW GLOBAL STATUS WHERE Variable_name IN ({})".format(",".join(f"'{name}'" for name in _VARIABLES))
-# Words of a server that lives and lets nobody in, or not the agent: too many connections, access denied, a host that is
-# blocked or not allowed, a user's limits, a password that is expired, an account that is locked
-_TURNED_AWAY = (1040, 1045, 1129, 1130, 1203, 1226, 1698, 1820, 1862, 4151)
+# Words of a server that does not let the agent in: access denied, a host that is blocked or not allowed, a password
+# that is expired, an account that is locked
+_DENIED = (1045, 1129, 1130, 1698, 1820, 1862, 4151)
+# Words of one that has no connection left, for anybody or for a user
+_FULL = (1040, 1203, 1226)
+TurnedAway = Literal["", "denied", "full"]
 JOINING, DONOR, SYNCED = 1, 2, 4
 # An answer of the server that is older says nothing of how it is
 FRESH_SECONDS = 1.0
@@ -194,11 +197,11 @@ class Server:
 class Poller(threading.Thread):
     """Polls the server and tells each answer, or why there is none, to a listener.
 
-    listener gets (status or None, error text, whether the server lives and turned the agent away).
+    listener gets (status or None, error text, whether and why the server itself turned the agent away).
     """
 
     def __init__(
-        self, server: Server, listener: Callable[[Status | None, str, bool], None], stop: threading.Event
+        self, server: Server, listener: Callable[[Status | None, str, TurnedAway], None], stop: threading.Event
     ) -> None:
         super().__init__(name="poller", daemon=True)
         self._server, self._listener, self._stop_event = server, listener, stop
@@ -216,7 +219,7 @@ class Poller(threading.Thread):
                 self._listener(None, reason_of(error), turned_away(error))
             else:
                 pause = POLL_SECONDS
-                self._listener(status, "", False)
+                self._listener(status, "", "")
 
 
 def reason_of(error: BaseException) -> str:
@@ -229,9 +232,13 @@ def reason_of(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def turned_away(error: BaseException) -> bool:
-    """Whether the server itself said it: it lives, and a restart would change nothing."""
-    return isinstance(error, pymysql.MySQLError) and error.args[:1] != () and error.args[0] in _TURNED_AWAY
+def turned_away(error: BaseException) -> TurnedAway:
+    """Why the server itself did not let the agent in; empty where it said nothing of the kind.
+
+    denied: it lives, and a restart would change nothing. full: it has no connection left, perhaps because all hang.
+    """
+    code = error.args[0] if isinstance(error, pymysql.MySQLError) and error.args else None
+    return "denied" if code in _DENIED else "full" if code in _FULL else ""
 
 
 def _number(text: str) -> float:

@@ -136,7 +136,7 @@ def test_the_poller_outlives_an_answer_that_the_driver_cannot_read() -> None:
 
         def close(self) -> None: ...
 
-    def listener(status: Status | None, problem: str, turned_away: bool) -> None:
+    def listener(status: Status | None, problem: str, turned_away: str) -> None:
         heard.append(problem)
         if len(heard) > 1:
             stop.set()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from agent_fakes import Clock
 from galera_agent.datadir import Evidence
-from galera_agent.state import DESYNCED_SECONDS, LIVE_SECONDS, State, report
+from galera_agent.state import DESYNCED_SECONDS, FULL_SECONDS, LIVE_SECONDS, State, report
 from galera_agent.wsrep import Status, parse
 
 A = "aaaaaaaa-0000-4000-8000-00000000000a"
@@ -182,6 +182,28 @@ def test_a_server_that_turns_the_agent_away_is_not_killed_and_says_why(state: St
     state.heard(None, None, "timed out", True)
     clock.now += LIVE_SECONDS
     assert "has not answered for 60 s" in str(state.dead())
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_server_that_hangs_is_found_out_although_it_says_that_it_is_full(
+    state: State, clock: Clock, ran: bool
+) -> None:
+    """Connections that hang use up all that there are, and what is said then is said before any work."""
+    state.begin()
+    if ran:
+        running(state)
+    state.turned_away("Too many connections", full=True)
+    clock.now += LIVE_SECONDS
+    state.turned_away("Too many connections", full=True)
+    assert state.dead() is None
+    assert "turns the agent away" in str(state.not_ready())
+    state.heard(None, None, "timed out", True)
+    assert "has not answered for 60 s" in str(state.dead())
+    clock.now += FULL_SECONDS - LIVE_SECONDS
+    state.turned_away("Too many connections", full=True)
+    assert "has not answered for 300 s" in str(state.dead())
+    running(state)
+    assert state.dead() is None
 
 
 @pytest.mark.parametrize("phase", ["waiting", "refused", "initialising", "filling"])

@@ -140,20 +140,21 @@ def test_errors_in_words(error: Exception, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "lives"),
+    ("error", "why"),
     [
-        (pymysql.err.OperationalError(1040, "Too many connections"), True),
-        (pymysql.err.OperationalError(1698, "Access denied for user 'mysql'@'localhost'"), True),
-        (pymysql.err.OperationalError(4151, "Access denied, this account is locked"), True),
-        (pymysql.err.OperationalError(1053, "Server shutdown in progress"), False),
-        (pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query"), False),
-        (pymysql.err.InternalError("Packet sequence number wrong"), False),
-        (pymysql.err.OperationalError(), False),
-        (TimeoutError(), False),
+        (pymysql.err.OperationalError(1040, "Too many connections"), "full"),
+        (pymysql.err.OperationalError(1226, "User 'mysql' has exceeded the 'max_user_connections' resource"), "full"),
+        (pymysql.err.OperationalError(1698, "Access denied for user 'mysql'@'localhost'"), "denied"),
+        (pymysql.err.OperationalError(4151, "Access denied, this account is locked"), "denied"),
+        (pymysql.err.OperationalError(1053, "Server shutdown in progress"), ""),
+        (pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query"), ""),
+        (pymysql.err.InternalError("Packet sequence number wrong"), ""),
+        (pymysql.err.OperationalError(), ""),
+        (TimeoutError(), ""),
     ],
 )
-def test_a_server_that_turns_the_agent_away_is_told_from_one_that_is_silent(error: Exception, lives: bool) -> None:
-    assert turned_away(error) is lives
+def test_a_server_that_turns_the_agent_away_is_told_from_one_that_is_silent(error: Exception, why: str) -> None:
+    assert turned_away(error) == why
 
 
 def test_a_refused_connection_is_told_apart() -> None:
@@ -178,7 +179,7 @@ def test_a_server_that_does_not_answer_is_looked_for_more_often() -> None:
             pauses.append(seconds)
             return len(pauses) > 4
 
-    def listener(status: Status | None, problem: str, turned_away: bool) -> None:
+    def listener(status: Status | None, problem: str, turned_away: str) -> None:
         heard.append(status is not None)
 
     fake = Fake()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from backup_samples import OTHER_UUID, OWNER, UUID, full, put_backup, put_segment, settings_json
+from galera_agent import rejoin
 from galera_agent.backup import binlog, catalog, commands, plan
 from galera_agent.backup import settings as backup_settings
 from galera_agent.backup.manifest import Manifest
@@ -24,6 +25,7 @@ from galera_agent.backup.server import Facts
 from galera_agent.backup.settings import Retention
 from galera_agent.backup.store import Store, StoreError
 from galera_agent.backup.volume_store import VolumeStore
+from galera_agent.chain import Refused
 
 SETTINGS = backup_settings.from_json(settings_json())
 NODE = binlog.Node("n-galera-2", UUID, 1, 50, "11.8.6-MariaDB", Path("/binlog"))
@@ -154,6 +156,26 @@ def test_a_target_that_answers_nothing_holds_up_no_other(
     assert command == "archive" or [len(one["backups"]) for one in said["catalog"]["targets"]] == [0, 1]
 
 
+def test_a_node_is_filled_from_the_target_that_answers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In time: the node joins by SST where no backup is found for too long."""
+    assert commands.targets.FILL_SECONDS < rejoin.LOOK_SECONDS
+    monkeypatch.setattr(commands.targets, "FILL_SECONDS", 0.2)
+    monkeypatch.setattr(commands.targets, "CATALOG_SECONDS", 2.0)
+    commands.agent_settings.from_env({}).secrets = bench.path
+    bench.stores[0] = silent = Silent(bench.path / "one")
+
+    def refuses(stores: object, catalogs: Sequence[catalog.Catalog], *_: object) -> Manifest:
+        raise Refused(f"none of {', '.join(one.store for one in catalogs)}")
+
+    monkeypatch.setattr(commands.fill, "fill", refuses)
+    monkeypatch.setattr(commands, "tool_version", lambda: "11.8.6")
+    code, said = call(capsys, "fill", "--uuid", UUID, "--cached", "1")
+    told = f"none of {bench.stores[1].label}; {silent.label} has not answered within 0.2 s"
+    assert (code, said["state"], said["message"]) == (0, "nothing", told)
+
+
 def test_an_archive_that_no_target_takes_has_failed(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.stores = [Unreachable(bench.path / "one"), Unreachable(bench.path / "two")]
     code, said = call(capsys, "archive")
@@ -208,6 +230,19 @@ def test_a_target_that_waits_hinders_no_backup_of_the_other(bench: Bench, capsys
     assert (code, said["state"], said["not_in"], said["soon"]) == (0, "succeeded", [waits], True)
     assert said["problems"] == [f"{waits} lacks backups, and is tried again later"]
     assert [len(one["backups"]) for one in said["catalog"]["targets"]] == [2, 1]
+
+
+def test_the_patience_with_a_target_goes_on_while_it_cannot_be_read(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that comes and goes is not lacking a backup anew each time, which would be a full one in both."""
+    bench.hold(0, hours=48)
+    bench.hold(1, hours=72)
+    bench.stores[1] = gone = Unreachable(bench.path / "two")
+    last = ["--failures", "3", "--failed-at", str(datetime.now(UTC).timestamp() - 60)]
+    code, said = call(capsys, "tick", *last, "--failed-in", gone.label)
+    assert (code, said["state"], said["not_in"], said["soon"]) == (0, "succeeded", [gone.label], True)
+    assert bench.planned == [[bench.stores[0].label]]
 
 
 def test_the_targets_of_a_backup_that_is_made_nowhere_are_tried_together_then(

@@ -90,3 +90,14 @@ def test_segments_that_are_locked_are_kept_and_told_once(
         f"expired in {store.label}",
         "2 segments that have expired are kept",
     ]
+
+
+def test_a_history_is_said_to_have_gone_once(store: VolumeStore, tmp_path: Path) -> None:
+    """What an archive that was killed left of it goes as well; what is nobody's stays, and is no news each time."""
+    path = next(path for path in tmp_path.rglob("*.zst") if OTHER_UUID in str(path))
+    path.with_name(path.name.replace("binlog.000001", "binlog.000002")).write_bytes(b"half")
+    (path.parent / ".DS_Store").write_bytes(b"")
+    held = catalog([full(THEN, gtid="1-1-5")])
+    assert expiry.expire(store, held).histories == [OTHER_UUID]
+    assert [one for one in store.keys(f"binlogs/{OTHER_UUID}/") if one.endswith(".zst")] == []
+    assert expiry.expire(store, held).histories == []

@@ -123,6 +123,8 @@ def test_holes_between_intervals_and_the_nearest_points() -> None:
     assert holes(found) == [(minute(4 + 1 / 3), minute(6.5))]
     assert "12:03:30Z to 2026-11-21T12:04:20Z, transactions 3 to 4" in nearest(found, Target(time=minute(5)), 1)
     assert "transactions 6 to 9" in nearest(found, Target(sequence=20), 1)
+    # of the latest it is not the oldest
+    assert "transactions 6 to 9" in nearest(found, Target(), 1)
     assert nearest([], Target(), 1) == "no point in time can be restored"
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,3 +168,56 @@ def test_a_later_backup_that_cannot_be_read_hinders_no_point(
     for unknown in (None, Target()):
         with pytest.raises(Refused, match=f"{later.name}.* cannot be used"):
             taken(target_point=unknown)
+
+
+@pytest.mark.parametrize("damage", ["document", "manifest", "unreadable"])
+def test_latest_does_not_end_earlier_since_the_other_target_is_damaged(
+    both: tuple[VolumeStore, VolumeStore], damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive goes on furthest there, whatever of it, or of its copy of the backup, cannot be read."""
+    store = both[0]
+    newest = put_segment(store, FULL, 21, 30, at("2026-11-21 02:00"))
+    if damage == "document":
+        store.put(newest.key, b"{}")
+    elif damage == "manifest":
+        store.put(FULL.key, b"{}")
+    else:
+        keys = store.keys
+
+        def denied(prefix: str) -> Iterator[str]:
+            if prefix.startswith("binlogs/"):
+                raise StoreError(f"{store.label} cannot be read: its device reports an input/output error")
+            return keys(prefix)
+
+        monkeypatch.setattr(store, "keys", denied)
+    with pytest.raises((Refused, StoreError), match="one"):
+        taken(target_point=Target())
+    assert taken(target_point=Target(), fallback=True) == ["two transaction 20"]
+    assert taken(target_point=Target(sequence=20))[-1] == "two transaction 20"
+
+
+@pytest.mark.parametrize(
+    ("target", "restored"),
+    [
+        (Target(sequence=15), "transaction 15"),
+        (Target(time=at("2026-11-21 01:25")), "time 2026-11-21T01:25:00Z"),
+        (Target(sequence=25), None),
+        (Target(time=at("2026-11-21 01:40")), None),
+        (Target(), None),
+    ],
+)
+@pytest.mark.parametrize("more", [False, True])
+def test_a_document_that_cannot_be_read_hinders_no_point_before_it(
+    both: tuple[VolumeStore, VolumeStore], target: Target, restored: str | None, more: bool
+) -> None:
+    store = both[0]
+    damaged = put_segment(store, FULL, 21, 30, at("2026-11-21 02:00"))
+    store.put(damaged.key, damaged.to_json().replace(b'"domain": 1', b'"domain": q'))
+    if more:
+        put_segment(store, FULL, 31, 40, at("2026-11-21 02:30"))
+    if restored is None:
+        with pytest.raises(Refused, match="n-galera-2"):
+            streams_of(store, target_point=target)
+    else:
+        (found,) = streams_of(store, target_point=target)
+        assert found.identity[-1][0] == restored

@@ -154,6 +154,8 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         return _nothing(due, stores, catalogs, errors, found.retention, asked=arguments.kind is not None)
     tried = [one.store for one in turn.catalogs]
     usable = [store for store in usable if store.label in tried]
+    # One that comes and goes would else be new each time, and what it lacks a full backup in all
+    absent = set(arguments.failed_in) & set(errors) - refused
     errors |= {label: f"{label} lacks backups, and is tried again later" for label in turn.waits}
     parent = due.parent.manifest if isinstance(due, plan.Incremental) else None
     start = {"kind": "incremental" if parent else "full", "reason": due.reason, "targets": tried}
@@ -175,9 +177,9 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     return {
         "state": "failed" if refused else "succeeded",
         "backup": result.manifest.name,
-        "not_in": sorted({*result.failures, *turn.waits, *refused}),
+        "not_in": sorted({*result.failures, *turn.waits, *refused, *absent}),
         # The patience with those goes on
-        "soon": bool(turn.waits),
+        "soon": bool(turn.waits) or (bool(absent) and absent == set(arguments.failed_in)),
         "problems": problems,
         "message": message,
         "catalog": _describe(stores, [*catalogs, *rest], errors | unread, found.retention),
@@ -255,7 +257,7 @@ def _fill(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     found = settings.load()
     agent = agent_settings.from_env(env)
     stores = open_stores(found)
-    catalogs, errors = targets.read(stores)
+    catalogs, errors = targets.read(stores, targets.FILL_SECONDS)
     if not catalogs:
         raise StoreError("; ".join(errors.values()))
     # A key that the inventory gives is among the cluster's passwords; one of a Secret of its own is on no node.

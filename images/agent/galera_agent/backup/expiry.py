@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
 from . import binlog_events, fork, segment
 from .catalog import Catalog
@@ -13,6 +15,8 @@ from .segment import Segment, SegmentError
 from .store import BINLOGS, LockedError, Store
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/")
+# A segment's document or object: what both begin with, and how it goes on
+_PART = re.compile(rf"({BINLOGS}[^/]+/\d{{8}}/\d{{20}}-\d{{20}}-[A-Za-z0-9][A-Za-z0-9._-]*?)(\.json|\.zst|\.zst\.age)")
 
 
 @dataclass
@@ -71,13 +75,16 @@ def _expire_held(store: Store, uuid: str, gtids: Sequence[str], done: Expired) -
 
 
 def _expire_history(store: Store, uuid: str, done: Expired) -> None:
-    """Delete all segments of a history of which there is no backup any more, and what is known of its end."""
-    there = set(store.keys(f"{BINLOGS}{uuid}/"))
+    """Delete all segments of a history of which there is no backup any more, and what is known of its end.
+
+    Also of those of which the archive or an expiry that was killed has left only a part.
+    """
+    there = sorted(store.keys(f"{BINLOGS}{uuid}/"))
+    named = [(match.group(1), match.group()) for match in map(_PART.fullmatch, there) if match]
     kept = len(done.kept)
-    for span in segment.spans(store, uuid):
-        stem_of = span.key.removesuffix(".json")
-        _delete(store, [one for one in (span.key, f"{stem_of}.zst", f"{stem_of}.zst.age") if one in there], done)
-    if len(done.kept) == kept:
+    for _, parts in groupby(sorted(named), key=itemgetter(0)):
+        _delete(store, [key for _, key in parts], done)
+    if len(done.kept) == kept and (named or fork.key_of(uuid) in there):
         store.delete(fork.key_of(uuid))
         done.histories.append(uuid)
 

@@ -6,9 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from . import catalog, fork, recovery, segment, selection
+from .binlog_events import sequences
 from .manifest import Manifest
 from .segment import Segment, SegmentError, Span
 from .store import Store
+
+# So many of the newest segments are asked for the domain: what is damaged may be more than one
+_LOOKED_AT = 100
 
 
 def load_segment(store: Store) -> Callable[[Span], Segment]:
@@ -17,12 +21,27 @@ def load_segment(store: Store) -> Callable[[Span], Segment]:
 
     def load(span: Span) -> Segment:
         if span.key not in known:
-            known[span.key] = Segment.from_json(store.get(span.key))
-            if known[span.key].key != span.key:
-                raise SegmentError(f"{span.key} is the document of {known[span.key].key}")
+            try:
+                found = Segment.from_json(store.get(span.key))
+            except SegmentError as error:
+                raise SegmentError(f"{span.key} cannot be used: {error}") from None
+            if found.key != span.key:
+                raise SegmentError(f"{span.key} is the document of {found.key}")
+            known[span.key] = found
         return known[span.key]
 
     return load
+
+
+def domain_of(spans: Sequence[Span], load: Callable[[Span], Segment]) -> int:
+    """The domain of the newest of these segments of which the document can be read. Raises as load does."""
+    why: SegmentError | None = None
+    for span in spans[: -_LOOKED_AT - 1 : -1]:
+        try:
+            return load(span).domain
+        except SegmentError as error:
+            why = why or error
+    raise why or SegmentError("there are no segments")
 
 
 def known_intervals(store: Store, read: catalog.Catalog) -> tuple[list[recovery.Interval], int]:
@@ -49,6 +68,22 @@ def known(store: Store, read: catalog.Catalog) -> tuple[list[recovery.Interval],
     found = recovery.intervals([one for one in mine if one not in later], spans, load, domain)
     found += recovery.intervals(later, [], load, domain)
     return found, domain, recovery.broken_off(found, spans)
+
+
+def archived(store: Store, base: Manifest) -> int:
+    """Up to which sequence a store's archive goes on from a backup, by its keys; 0 where it does not.
+
+    Raises StoreError. What is archived need not be readable. Keys do not tell the domain of Galera: each of the
+    backup's may be it.
+    """
+    try:
+        gone_back = fork.read(store, base.uuid)
+    except SegmentError:
+        gone_back = None
+    if gone_back is not None and base.finished > gone_back.since:
+        return 0
+    ranges, begins = segment.covered(segment.each(store, base.uuid)), sequences(base.gtid).values()
+    return max((last for first, last in ranges for after in begins if first <= after + 1 <= last), default=0)
 
 
 def _history(read: catalog.Catalog, good: Sequence[Manifest]) -> str:

@@ -195,18 +195,19 @@ def steps(
             _check_line(since, found)
             return found
         end = next((last for first, last in covered(spans) if first <= after + 1 <= last), after)
-        found = list(_steps(after, chosen(spans, after, end), load))
+        wanted = chosen(spans, after, end)
     except GapError as error:
         raise TargetError(str(error)) from None
+    found = []
+    for step in _steps(after, wanted, load):
+        found.append(step)
+        # Of a segment that begins earlier than it is needed, the latest transaction may be one that is not replayed.
+        if target.time is not None and step.segment.latest > target.time and step.after < step.segment.first:
+            _check_line(since, found)
+            return found
     _check_line(since, found)
     if target.time is None:
         return found
-    result: list[Step] = []
-    for step in found:
-        result.append(step)
-        # Of a segment that begins earlier than it is needed, the latest transaction may be one that is not replayed.
-        if step.segment.latest > target.time and step.after < step.segment.first:
-            return result
     until = max(_until(since, end, spans, load), ends.get(end, _NEVER))
     if target.time <= until:
         return found
@@ -223,8 +224,9 @@ def nearest(found: Sequence[Interval], target: Target, domain: int) -> str:
         if target.time is not None:
             moment = min(max(target.time, one.since), one.until)
             return abs((moment - target.time).total_seconds())
-        sequence = target.sequence or 0
-        return abs(min(max(sequence, one.first), one.last) - sequence)
+        if target.sequence is None:
+            return -one.until.timestamp()
+        return abs(min(max(target.sequence, one.first), one.last) - target.sequence)
 
     best = min(found, key=distance)
     # Without an archive a backup is no interval of transactions

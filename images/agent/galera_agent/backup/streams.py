@@ -71,9 +71,31 @@ class Streams:
         return f"{to_time(self._backups[-1].manifest.finished)}, in {self._store.label}"
 
     @property
+    def label(self) -> str:
+        """Of the store."""
+        return self._store.label
+
+    @property
     def reach(self) -> int:
         """The last sequence that is replayed, 0 where nothing is."""
         return self._steps[-1].segment.last if self._steps else 0
+
+    def elsewhere(self, stores: Sequence[Store]) -> str:
+        """Which of these has an archive that goes on further from the last backup, or may have, in a sentence.
+
+        By the keys: whether it, or what is archived there, can be restored or not. Empty where none has.
+        """
+        for store in stores:
+            try:
+                further = points.archived(store, self._backups[-1].manifest)
+            except StoreError as error:
+                return f"{error}: how far its archive goes is not known"
+            if further > self.reach:
+                name = self._backups[-1].name
+                return (
+                    f"the archive in {store.label} goes on to transaction {further}, that of {name} in {self.label} not"
+                )
+        return ""
 
     def check(self, version: str) -> None:
         """Versions, the key, and whether each object is there with its size. Raises Refused."""
@@ -162,20 +184,6 @@ class _Progress:
             self._tell(f"{self._told} % of {self._total / 2**20:.1f} MiB are unpacked")
 
 
-class _Torn(str):
-    """Why a chain cannot be restored. reach: how far its archive would go, were it whole."""
-
-    reach = 0
-
-
-class _TornError(TargetError):
-    """The archive is not whole. reach: how far it would go."""
-
-    def __init__(self, text: str, reach: int) -> None:
-        super().__init__(text)
-        self.reach = reach
-
-
 def sources(plan: Plan, log: Callable[[str], None]) -> Iterator[Streams]:
     """The chain that the plan names, in each target that has it; then, where allowed, older ones.
 
@@ -235,7 +243,8 @@ def _sources(
         # A point is the same from wherever it is reached: what cannot be read is not missed for it.
         if history or plan.target_point in (None, Target()):
             best.setdefault(history, name)
-        for found in _copies(plan, (_source(plan, stores, name, candidate, log) for _, candidate in copies)):
+        tried = (_source(plan, stores, name, candidate, log) for _, candidate in copies)
+        for found in _copies(plan, tried, [store for store, _ in stores]):
             if isinstance(found, str):
                 reasons.append(found)
                 continue
@@ -251,26 +260,29 @@ def _sources(
         raise Refused(_nothing(reasons, stores, plan.target_point))
 
 
-def _copies(plan: Plan, found: Iterator[Streams | str]) -> Iterator[Streams | str]:
+def _copies(plan: Plan, found: Iterator[Streams | str], stores: Sequence[Store]) -> Iterator[Streams | str]:
     """The copies of one backup in the order in which they count.
 
     For the end of the archive the one that goes on furthest: a target may have been away for a while, and what ends
-    earlier is other data.
+    earlier is other data. That holds where the one that goes on further is damaged, too.
     """
     if plan.target_point != Target():
         yield from found
         return
     good: list[Streams] = []
-    furthest = 0
     for one in found:
-        if isinstance(one, Streams | _Torn):
-            furthest = max(furthest, one.reach)
         if isinstance(one, str):
             yield one
         else:
             good.append(one)
+    if not good:
+        return
     good.sort(key=lambda one: one.reach, reverse=True)
-    yield from (one for one in good if plan.fallback or one.reach == furthest)
+    best, labels = good[0], {one.label for one in good}
+    if why := best.elsewhere([store for store in stores if store.label not in labels]):
+        yield why if plan.fallback else f"{why}; set SOURCE_FALLBACK=true to do without"
+    if plan.fallback or not why:
+        yield from (one for one in good if plan.fallback or one.reach == best.reach)
 
 
 def _other_history(read: Sequence[catalog.Catalog], name: str) -> str:
@@ -300,9 +312,7 @@ def _source(
     try:
         steps = _steps(store, candidate, plan.target_point, read)
     except (TargetError, SegmentError, StoreError) as error:
-        why = _Torn(f"{name} in {store.label}: {error}")
-        why.reach = error.reach if isinstance(error, _TornError) else 0
-        return why
+        return f"{name} in {store.label}: {error}"
     return Streams(store, candidate, steps, plan.target_point, plan.keys / IDENTITY, log)
 
 
@@ -346,14 +356,14 @@ def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Ca
         if target.time is not None and recovery.unchanged(last, others, target.time):
             return []
         raise TargetError("there is no archive of binary logs of its cluster")
-    domain = load(spans[-1]).domain
+    domain = points.domain_of(spans, load)
     mine = [one for one in others if one.uuid == last.uuid and (gone_back is None or one.finished <= gone_back.since)]
     after = recovery.start(last, target, domain)
     found = recovery.steps(after, target, spans, load, last.finished, recovery.ends(mine, domain))
     if foreign := [one.segment for one in found if one.segment.domain != domain]:
         raise TargetError(f"{foreign[0].key} is of domain {foreign[0].domain}, and the archive of domain {domain}")
     if torn := segment.problem(store, [one.segment for one in found]):
-        raise _TornError(f"{torn}: the archive is not whole", found[-1].segment.last)
+        raise TargetError(f"{torn}: the archive is not whole")
     return found
 
 

@@ -17,6 +17,8 @@ from .store import Store, StoreError
 
 # So long others wait for a target: for whose it is, and for all that it holds
 OWNER_SECONDS, CATALOG_SECONDS = 10.0, 300.0
+# A node that is to be filled joins by SST where no backup is found within rejoin.LOOK_SECONDS
+FILL_SECONDS = 40.0
 _T = TypeVar("_T")
 
 
@@ -28,9 +30,9 @@ def ours(
     return [store for store in stores if store.label in found], why
 
 
-def read(stores: Sequence[Store]) -> tuple[list[Catalog], dict[str, str]]:
+def read(stores: Sequence[Store], seconds: float | None = None) -> tuple[list[Catalog], dict[str, str]]:
     """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog."""
-    found, why = _together(stores, catalog.read, CATALOG_SECONDS)
+    found, why = _together(stores, catalog.read, seconds or CATALOG_SECONDS)
     return list(found.values()), {label: str(error) for label, error in why.items()}
 
 
