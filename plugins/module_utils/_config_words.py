@@ -26,7 +26,9 @@ _ADJUSTED = re.compile(
 )
 # what follows from an error that was told before
 _ECHOES = ("Aborting", "Failed to initialize plugins.", "Installation of system tables failed")
-_SIZE = re.compile(r"[0-9]+[KMGTkmgt]?")
+_SIZE = re.compile(r"([0-9]+)([KMGTkmgt]?)")
+# Files that a server makes in their full size at its start, and as large as they are tried: 32 MiB, 96 MiB
+_LARGE_FILES = ((r"gcache\.size=([^;\"]*)", 1 << 25), (r"^innodb_log_file_size = (.*)$", 96 << 20))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +46,14 @@ class Wish:
 
     @property
     def check_text(self) -> str:
-        """my.cnf for a server without data: a cache of write-sets as large as the nodes' would only fill the disk."""
-        found = re.search(r"gcache\.size=([^;\"]*)", self.text)
-        if found is None or not _SIZE.fullmatch(found.group(1).strip()):
-            return self.text
-        return f"{self.text[: found.start(1)]}32M{self.text[found.end(1) :]}"
+        """my.cnf for a server without data: files as large as the nodes' would only fill the disk of a machine."""
+        text = self.text
+        for pattern, most in _LARGE_FILES:
+            found = re.search(pattern, text, re.MULTILINE)
+            size = found and _SIZE.fullmatch(found[1].strip())
+            if found and size and int(size[1]) * 1024 ** " KMGT".index(size[2].upper() or " ") > most:
+                text = f"{text[: found.start(1)]}{most}{text[found.end(1) :]}"
+        return text
 
     @property
     def changed_options(self) -> dict[str, str]:

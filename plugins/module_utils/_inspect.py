@@ -40,7 +40,7 @@ def inspect(client: Client, wanted: Wanted, found: Found, plan: Plan) -> Finding
     if pods_come and any(each.key == key for each in plan.changes):
         checks.append(functools.partial(_check_nodes, client, wanted, plan))
         if live_nodes is None or not int(live_nodes["spec"].get("replicas", 1)):
-            checks.append(functools.partial(_check_purge, client, wanted))
+            checks.append(functools.partial(_check_jobs, client, wanted))
     claiming = ("PersistentVolumeClaim", "StatefulSet")
     claims_come = any(each.kind.kind in claiming and each.key not in found.live for each in plan.changes)
     if claims_come and (wanted.storage_classes or wanted.require_default_storage_class):
@@ -74,27 +74,36 @@ def _check_nodes(client: Client, wanted: Wanted, plan: Plan) -> Findings:
     return Findings(problems=(*_preflight.check_nodes(*where), *room))
 
 
-def _check_purge(client: Client, wanted: Wanted) -> Findings:
-    """A Job of purge_volumes that waits for its pod or runs would wipe what the nodes are about to hold."""
+# What a Job does to the volumes that it uses, by the name of its component and the begin of its own
+_JOBS = (
+    ("purge", "purge-", "purge_volumes", "would wipe volumes", "Run it again"),
+    ("aside", "aside-data-", "restore", "would set the data of nodes aside", "Run the same restore again"),
+    ("aside", "undo-data-", "restore_undo", "would put other data in the place of those", "Run it again"),
+)
+
+
+def _check_jobs(client: Client, wanted: Wanted) -> Findings:
+    """A Job on the volumes of nodes that waits for its pod or runs would work on what the nodes are about to hold."""
     names = wanted.names
-    selector = f"{names.selector},{COMPONENT_LABEL}=purge"
     try:
-        jobs = client.list_all(KINDS["Job"], names.namespace, labelSelector=selector)
+        jobs = client.list_all(KINDS["Job"], names.namespace, labelSelector=names.selector)
     except ApiError as error:
         if error.status != 403:
             raise
         return Findings()
-    running = [job["metadata"]["name"] for job in jobs if _jobs.state_of(job).state == _jobs.RUNNING]
-    if not running:
-        return Findings()
-    wait = "waits or runs" if len(running) == 1 else "wait or run"
-    return Findings(
-        problems=(
-            f"The playbook purge_volumes has not come to its end, and would wipe volumes that are in use: "
-            f"{and_list(running)} still {wait}. Run it again, or, to keep what the volumes hold, "
-            f"`kubectl -n {names.namespace} delete job {' '.join(running)}`.",
-        )
-    )
+    problems = []
+    for component, begin, playbook, does, again in _JOBS:
+        ours = [job for job in jobs if (job["metadata"].get("labels") or {}).get(COMPONENT_LABEL) == component]
+        running = [job["metadata"]["name"] for job in ours if _jobs.state_of(job).state == _jobs.RUNNING]
+        running = [name for name in running if name.startswith(begin)]
+        if running:
+            wait = "waits or runs" if len(running) == 1 else "wait or run"
+            problems.append(
+                f"The playbook {playbook} has not come to its end, and {does} that are in use: {and_list(running)} "
+                f"still {wait}. {again}, or, to keep what the volumes hold, "
+                f"`kubectl -n {names.namespace} delete job {' '.join(running)}`."
+            )
+    return Findings(problems=tuple(problems))
 
 
 def _nodes_manifest(plan: Plan) -> Manifest | None:

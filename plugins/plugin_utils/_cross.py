@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.stateful.galera.plugins.plugin_utils import _backups
+from ansible_collections.stateful.galera.plugins.plugin_utils import _backups, _mycnf
 from ansible_collections.stateful.galera.plugins.plugin_utils._convert import show
 from ansible_collections.stateful.galera.plugins.plugin_utils._volumes import (
     ISCSI_PARTS,
@@ -169,9 +169,19 @@ def priority_class(values: Values) -> list[str]:
     return []
 
 
-def cache_fits(values: Values) -> list[str]:
-    """The file of the write-set cache, which the provider makes in its full size, fits on each volume."""
-    given = values.get("galera_cluster_provider_options", {}).get("gcache.size")
+def files_fit(values: Values) -> list[str]:
+    """The files that a server makes in their full size, write-set cache and redo log, fit on each volume."""
+    options = {_mycnf.option_name(name): value for name, value in values.get("galera_cluster_mycnf", {}).items()}
+    cache, log = "gcache.size", "innodb_log_file_size"
+    return [
+        *_fits(f"galera_cluster_provider_options.{cache}", values.get("galera_cluster_provider_options", {}), values),
+        *_fits(f"galera_cluster_mycnf.{log}", options, values),
+    ]
+
+
+def _fits(variable: str, options: Mapping[str, Any], values: Values) -> list[str]:
+    """Return a line where the size that an option gives is none of a file beside the data."""
+    given = options.get(variable.partition(".")[2])
     match = re.fullmatch(r"([0-9]+)([KMGT]?)", str(given), re.IGNORECASE)
     if match is None:
         return []
@@ -180,8 +190,8 @@ def cache_fits(values: Values) -> list[str]:
         room = values.get(name)
         if isinstance(room, int) and wanted >= room:
             return [
-                f"galera_cluster_provider_options.gcache.size is {show(given)}, but must be less than {name}, which is "
-                f"{room} bytes: the file of this size lies on the volume, beside the data."
+                f"{variable} is {show(given)}, but must be less than {name}, which is {room} bytes: the file of this "
+                f"size lies on the volume, beside the data."
             ]
     return []
 
@@ -195,7 +205,7 @@ CHECKS: tuple[Callable[[Values], list[str]], ...] = (
     *_backups.CHECKS,
     external_access,
     priority_class,
-    cache_fits,
+    files_fit,
 )
 
 

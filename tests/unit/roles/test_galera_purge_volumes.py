@@ -86,6 +86,23 @@ def test_a_volume_is_wiped_when_its_job_says_so(tmp_path: Path) -> None:
     assert [each["failed"] for each in seen[2:]] == [[two], [two]]
 
 
+def test_who_reads_of_a_failure_finds_words_of_it(tmp_path: Path) -> None:
+    """The pods of a Job that passed its deadline are deleted: it has no log, and asking for it says nothing."""
+    one, two = "purge-data-demo-galera-0", "purge-data-demo-galera-1"
+    late = _job(one, "Failed", failed=1)
+    late["status"]["conditions"][0]["reason"] = "DeadlineExceeded"
+    claims = {"__galera_purge_volumes_claims": _listed(["data-demo-galera-0", "data-demo-galera-1"])}
+    ends = ([late, _job(two, "Complete", succeeded=1)], [late, _job(two, "Failed", failed=1)])
+    found = [{**claims, "__galera_purge_volumes_ended": {"resources": jobs}} for jobs in ends]
+    (refusal,) = [each["ansible.builtin.assert"] for each in _tasks(PURGE) if "was not wiped" in each["name"]]
+    alone, both = _see(tmp_path, PURGE, {"said": refusal["fail_msg"]}, *found)
+    assert alone["said"].startswith(f"these Jobs did not wipe their volume: {one}. They were not done within ")
+    assert "galera_cluster_wait_timeout=900 s and were given up: kubectl -n " in alone["said"]
+    assert "logs" not in alone["said"]
+    assert both["said"].startswith(f"these Jobs did not wipe their volume: {one}, {two}. kubectl -n ")
+    assert both["said"].endswith(f"logs job/{two} tells why.")
+
+
 def test_teardown_deletes_all_volumes_of_the_cluster_and_no_others(tmp_path: Path) -> None:
     values = {"names": "{{ __galera_teardown_data | map(attribute='metadata.name') }}"}
     found = [{"__galera_teardown_found": _listed(CLAIMS + OTHERS)}, {"__galera_teardown_found": {"skipped": True}}]

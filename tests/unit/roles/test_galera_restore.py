@@ -100,23 +100,35 @@ def test_all_volumes_of_nodes_are_worked_on_also_those_beyond_the_size(see: Any)
     assert [job["metadata"]["name"] for job in jobs] == [f"aside-data-demo-galera-{ordinal}" for ordinal in range(5)]
     assert jobs[0]["spec"]["template"]["spec"]["containers"][0]["args"] == ["aside", "/volume", seen["identity"]]
     assert none["volumes"] == []
+    # one that finds no machine must not move the data of a cluster that was started since
+    assert {job["spec"].get("activeDeadlineSeconds") for job in jobs} == {910}
 
 
 def test_what_there_is_is_read_again_before_it_is_replaced() -> None:
     """A backup may take hours to restore: restore_undo brings back the record of then, and consent is to that."""
-    tasks = yaml.safe_load((ROLE / "tasks" / "in_place.yml").read_text())
+    lease, guarded = yaml.safe_load((ROLE / "tasks" / "in_place.yml").read_text())
+    tasks = guarded["block"]
     imported = [one["ansible.builtin.import_tasks"] for one in tasks if "ansible.builtin.import_tasks" in one]
     assert imported == ["see.yml", "consent.yml", "stop.yml", "volumes.yml"]
     # under the Lease: what is seen is what is replaced
-    assert tasks[0]["stateful.galera.lease"]["state"] == "held"
-    assert tasks[1]["ansible.builtin.import_tasks"] == "see.yml"
+    assert lease["stateful.galera.lease"]["state"] == "held"
+    assert tasks[0]["ansible.builtin.import_tasks"] == "see.yml"
+
+
+@pytest.mark.parametrize("file", ["in_place.yml", "undo_data.yml"])
+def test_the_lease_is_given_back_where_a_task_fails(file: str) -> None:
+    """It is of half an hour, and the run that goes on, in another container, is refused while the cluster is down."""
+    *_, guarded = yaml.safe_load((ROLE / "tasks" / file).read_text())
+    assert "stop.yml" in [each.get("ansible.builtin.import_tasks") for each in guarded["block"]]
+    assert [each["stateful.galera.lease"]["state"] for each in guarded["always"]] == ["released"]
+    assert "rescue" not in guarded
 
 
 @pytest.mark.parametrize(("metadata", "code"), [({}, 0), ({"deletionTimestamp": "2026-11-21T14:30:00Z"}, 2), (None, 2)])
 def test_nodes_are_not_stopped_for_restored_data_that_another_run_has_removed(
     tmp_path: Path, metadata: dict[str, str] | None, code: int
 ) -> None:
-    tasks = yaml.safe_load((ROLE / "tasks" / "in_place.yml").read_text())
+    tasks = yaml.safe_load((ROLE / "tasks" / "in_place.yml").read_text())[1]["block"]
     names = [each["name"] for each in tasks]
     (required,) = (each for each in tasks if each["name"] == "Require the restored data")
     assert names.index(required["name"]) < names.index("Stop the nodes, and let no other run start them")

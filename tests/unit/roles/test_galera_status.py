@@ -98,3 +98,23 @@ def test_relative_paths_begin_where_the_play_was_started(tmp_path: Path, playboo
     assert (seen["name"], seen["verdict"], seen["nodes"]) == ("demo", "unknown", [])
     assert seen["reason"].startswith("The API server at https://127.0.0.1:1 does not answer")
     assert seen["reason"] in " ".join(done.stdout.split())
+
+
+def test_a_kubeconfig_behind_a_link_keeps_its_folder(tmp_path: Path) -> None:
+    """Relative paths of certificates in it begin there, as with kubectl, not where the link leads to."""
+    (tmp_path / "inventory").mkdir()
+    (tmp_path / "inventory" / "kubeconfig").symlink_to(tmp_path / "elsewhere")
+    tasks: list[dict[str, Any]] = [
+        {"ansible.builtin.import_role": {"name": "stateful.galera.galera", "rolespec_validate": False}},
+        {"ansible.builtin.copy": {"dest": f"{tmp_path}/said", "content": "{{ __galera_kubeconfig }}", "mode": "0600"}},
+    ]
+    play = {"hosts": "template_target", "connection": "local", "gather_facts": False, "tasks": tasks}
+    play["vars"] = {"ansible_python_interpreter": sys.executable}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(INVENTORIES["local"]), "play.yml"]
+    command += ["-e", "galera_cluster_kubeconfig=inventory/kubeconfig"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=collection_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "said").read_text() == str(tmp_path / "inventory" / "kubeconfig")

@@ -272,7 +272,7 @@ def test_settings_that_keep_acknowledged_writes(name: str, size: int, clusters: 
     assert found.get("sync_binlog") == ("1" if "log_bin" in found else None)
 
 
-LOGS = (("orders", 5), ("bare", 3), ("demo", 3))
+LOGS = (("orders", 5), ("bare", 3), ("local", 3), ("demo", 3))
 
 
 def test_settings_follow_from_the_resources_and_the_inventory(clusters: dict[str, Manifests]) -> None:
@@ -282,10 +282,11 @@ def test_settings_follow_from_the_resources_and_the_inventory(clusters: dict[str
     assert (found["max_connections"], found["innodb_io_capacity"]) == ("1000", "2000")
     assert "gcache.size=8G" in found["wsrep_provider_options"]
     assert int(_cnf(clusters["bare"], "galera-3-volumes.yml")["innodb_buffer_pool_size"]) == 512 * 1024**2
-    logs = {name: int(_cnf(clusters[name], f"galera-{size}-volumes.yml")["innodb_log_file_size"]) for name, size in LOGS}
-    assert logs == {
+    files = {name: f"galera-{size}-volumes.yml" for name, size in LOGS}
+    assert {name: int(_cnf(clusters[name], file)["innodb_log_file_size"]) for name, file in files.items()} == {
         "orders": 1024**3,  # the most
         "bare": 512 * 1024**2,  # the buffer pool, a twentieth of 10Gi
+        "local": 256 * 1024**2,  # a twentieth of the seed's 5Gi
         "demo": 96 * 1024**2,  # the least
     }
 

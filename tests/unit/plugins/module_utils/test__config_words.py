@@ -151,8 +151,28 @@ def test_only_news_are_warned_of() -> None:
     ]
 
 
-@pytest.mark.parametrize(("size", "tried"), [("1G", "32M"), ("2X", "2X")])
+@pytest.mark.parametrize(("size", "tried"), [("1G", "33554432"), ("2X", "2X")])
 def test_large_cache_is_not_made_and_a_wrong_size_is_found(size: str, tried: str) -> None:
     wish = _wish(BEFORE.replace("gcache.size=1G", f"gcache.size={size}").replace("100", "101"))
     assert wish is not None
     assert f"gcache.size={tried}; gcs.fc_limit=16" in wish.check_text
+
+
+@pytest.mark.parametrize(
+    ("size", "tried"),
+    [
+        ("1073741824", "100663296"),
+        ("512m", "100663296"),
+        ("4G", "100663296"),
+        ("100663296", "100663296"),
+        ("64M", "64M"),
+        ("1048576", "1048576"),
+        ("1X", "1X"),
+    ],
+)
+def test_large_redo_log_is_not_made(size: str, tried: str) -> None:
+    """It would fill the machine, or pass the container's limit of ephemeral-storage, and the pod be evicted."""
+    wish = _wish(f"{BEFORE}innodb_log_file_size = {size}\n")
+    assert wish is not None
+    assert f"innodb_log_file_size = {tried}\n" in wish.check_text
+    assert wish.changed_options["innodb_log_file_size"] == size, "what is blamed is what was given"

@@ -160,9 +160,11 @@ def test_certificate_that_is_none(tmp_path: Path) -> None:
         _connection.connect({"kubeconfig": path})
 
 
-def _pair(name: str, issuer: tuple[str, str] | None = None) -> tuple[str, str]:
-    """Certificate and key as PEM, signed by `issuer` or by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def _pair(name: str, issuer: tuple[str, str] | None = None, own: str = "") -> tuple[str, str]:
+    """Certificate and key as PEM, signed by `issuer` or by itself; own: the key of an authority, "" for a new one."""
+    key: Any = (
+        serialization.load_pem_private_key(own.encode(), None) if own else ec.generate_private_key(ec.SECP256R1())
+    )
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer: Any = key
     issued_by = subject
@@ -178,7 +180,7 @@ def _pair(name: str, issuer: tuple[str, str] | None = None) -> tuple[str, str]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=bool(own) or issuer is None, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .sign(signer, hashes.SHA256())
     )
@@ -238,6 +240,13 @@ def test_server_of_another_authority_is_not_trusted(tmp_path: Path, tls_host: st
     path = _write(tmp_path, _tls_config(tls_host, _pair("other")[0]))
     with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
         Client({"kubeconfig": path}).read("/version")
+
+
+def test_an_authority_below_another_one_is_trusted_as_kubectl_does(tmp_path: Path, tls_host: str) -> None:
+    """That of the kubeconfig, by itself: urllib3 does so from Python 3.13 on, where no context is given."""
+    below = _pair("ca", _pair("root"), own=CA[1])[0]
+    path = _write(tmp_path, _tls_config(tls_host, below))
+    assert Client({"kubeconfig": path}).read("/version") == {"user": "jane"}
 
 
 def test_no_connection_changes_the_protocols_that_another_one_is_reading(

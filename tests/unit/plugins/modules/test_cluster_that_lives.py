@@ -351,6 +351,28 @@ def test_a_purge_that_has_not_ended_is_no_time_to_start_nodes(api: FakeKubernete
         assert said.endswith("Nothing was changed.")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("aside-data-demo-galera-0", "The playbook restore has not come to its end, and would set the data of nodes "),
+        ("undo-data-demo-galera-0", "The playbook restore_undo has not come to its end, and would put other data in "),
+        ("release-data-demo-galera-0", ""),
+        ("undo-check-data-demo-galera-0", ""),
+    ],
+)
+def test_a_restore_that_still_moves_data_is_no_time_to_start_nodes(api: FakeKubernetes, name: str, said: str) -> None:
+    """Its Job, which waits for its machine, would move the data of a node that has come back meanwhile."""
+    labels = {"app.kubernetes.io/instance": "demo", "app.kubernetes.io/component": "aside"}
+    api.add({"kind": "Job", "metadata": {"name": name, "namespace": "db", "labels": labels}, "status": {}})
+    if not said:
+        assert _run(api)["changed"]
+        return
+    told = _refused(api, check=False)
+    assert said in told
+    assert f"that are in use: {name} still waits or runs. Run " in told
+    assert f"`kubectl -n db delete job {name}`. Nothing was changed." in told
+
+
 def test_a_purge_that_may_not_be_seen_does_not_stop_a_run(api: FakeKubernetes) -> None:
     api.denied.add(("list", "jobs"))
     assert _run(api)["changed"]

@@ -245,6 +245,18 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
             "beside the data."
         ],
     ),
+    *(
+        (
+            {"galera_cluster_volume_size": "2Gi", "galera_cluster_mycnf": {name: size}},
+            [
+                f"galera_cluster_mycnf.innodb_log_file_size is {json.dumps(size)}, but must be less than "
+                "galera_cluster_volume_size, which is 2147483648 bytes: the file of this size lies on the volume, "
+                "beside the data."
+            ],
+        )
+        for name, size in (("innodb_log_file_size", "2G"), ("innodb-log-file-size", 2147483648))
+    ),
+    ({"galera_cluster_volume_size": "2Gi", "galera_cluster_mycnf": {"innodb_log_file_size": "1G"}}, []),
 ]
 
 
