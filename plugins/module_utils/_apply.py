@@ -44,15 +44,20 @@ def merge_fields(left: Fields, right: Fields) -> Fields:
     return merged
 
 
-def project(value: t.Any, fields: Fields) -> t.Any:
-    """The part of `value` that the tree `fields` covers."""
+def project(value: t.Any, fields: Fields, empty: bool = False) -> t.Any:
+    """The part of `value` that the tree `fields` covers.
+
+    empty: with null for a field that the tree covers and `value` lacks: it was applied as null or empty, and an apply
+    without it would give it up.
+    """
     children = {key: sub for key, sub in fields.items() if key != "."}
     if isinstance(value, dict) and fields:
         named = {key[2:]: sub for key, sub in children.items() if key.startswith("f:")}
-        return {key: project(item, named[key]) for key, item in value.items() if key in named}
+        kept = {key: project(item, named[key], empty) for key, item in value.items() if key in named}
+        return {**kept, **{key: None for key, sub in named.items() if empty and not sub and key not in value}}
     if isinstance(value, list) and fields:
         chosen = ((item, _child(children, item)) for item in value)
-        return [project(item, sub) for item, sub in chosen if sub is not None]
+        return [project(item, sub, empty) for item, sub in chosen if sub is not None]
     return value
 
 

@@ -77,6 +77,10 @@ def next_step(sight: Sight, events: t.Sequence[Manifest] = (), run: t.Mapping[st
 def _of_healthy(sight: Sight) -> str:
     if sight.state is None and not sight.record:
         return f"Run the site playbook: the ConfigMap {sight.names.state} is gone, without which nobody is elected."
+    if sight.stateful_set is None:
+        return (
+            f"Run the site playbook: the StatefulSet {sight.names.nodes} is gone, without which no pod is made again."
+        )
     left = _rollout.unfinished(sight)
     if left.startswith("the rolling restart"):
         return f"Run the rolling_restart playbook: {left}."

@@ -83,7 +83,7 @@ def released(live: Manifest, strategy: Manifest) -> Manifest:
     The manifest of the inventory would do more: it may have changed since, and Kubernetes would stop nodes by itself.
     """
     fields = _apply.owned_fields(live, FIELD_MANAGER)
-    manifest = copy.deepcopy(_apply.project(live, fields)) if fields else {}
+    manifest = copy.deepcopy(_apply.project(live, fields, empty=True)) if fields else {}
     names = {key: live["metadata"][key] for key in ("name", "namespace")}
     manifest["metadata"] = {**(manifest.get("metadata") or {}), **names}
     manifest["spec"] = {**(manifest.get("spec") or {}), "updateStrategy": strategy}

@@ -132,8 +132,8 @@ options:
     default: false
   keep_lease:
     description:
-      - Whether the Lease stays with the play when the module ends, for tasks that follow and end with
-        M(stateful.galera.rollout).
+      - Whether the Lease stays with the play when the module ends and has changed something, for tasks that follow and
+        end with M(stateful.galera.rollout).
     type: bool
     default: false
   wait_timeout:
@@ -323,7 +323,9 @@ def change(
             module.warn(warning)
         lease.check()
         outcomes = made + bring_about(client, wanted, found, plan, dry_run=False, check=lease.check)
-        keep = bool(module.params["keep_lease"])
+        # where nothing came of it and no seed is wanted, no task need follow that would give the Lease back
+        follows = any(each.result != "unchanged" for each in outcomes) or plan.seed.action != "not_needed"
+        keep = bool(module.params["keep_lease"]) and follows
     except GaleraError as error:
         raise _told_truly(error, made) from error
     finally:

@@ -155,6 +155,9 @@ class Recorder:
         elif "consent" in data:
             # The cluster stands: a consent that nobody needed must not be there at its next fall.
             self._api.patch_config_map(self._name, {"consent": None}, str(found["metadata"]["resourceVersion"]))
+        if self._pod not in dict(record.seqnos):
+            # Lost with the record: where nobody writes, the seqno does not move and would be no reason to write it
+            self._written = None
         self._cluster, self.known, self._read_at = uuid, record, self._clock()
         return None
 

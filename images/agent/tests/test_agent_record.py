@@ -204,6 +204,20 @@ def test_a_record_that_is_lost_is_written_anew(kube: FakeKube, recorder: Recorde
     assert parse(kube.maps["state"]["data"]) == Record(A, parse(kube.maps["state"]["data"]).seqnos)
 
 
+def test_a_record_that_is_lost_has_each_pod_again_though_nobody_writes(
+    kube: FakeKube, recorder: Recorder, clock: Clock
+) -> None:
+    """Without its entry nobody would notice that its volume was emptied."""
+    for _ in range(3):
+        recorder.update(status(5))
+        clock.now += SETTLED_SECONDS
+    assert _written(kube) == [5]
+    kube.make_map("state", {"cluster": entry(A)})
+    clock.now += EVERY_SECONDS
+    recorder.update(status(5))
+    assert parse(kube.maps["state"]["data"]) == Record(A, (("n-0", 5),))
+
+
 def test_a_record_that_is_lost_keeps_who_was_given_up(kube: FakeKube, recorder: Recorder, clock: Clock) -> None:
     """Such a volume would else join as soon as the cluster's seqno has passed its own."""
     kube.make_map("state", {"cluster": entry(A), "given_up": json.dumps({"n-2": {"seqno": 4}})})

@@ -391,7 +391,8 @@ def test_network_policies_choose_the_pods_and_ports_that_there_are(clusters: dic
     assert allowed(nodes) == {"node": database, "seed": database, "haproxy": {3306}, "everybody": {9200}}
     proxies = manifests.one("galera-3-haproxy.yml", "NetworkPolicy")
     assert chosen(proxies["spec"]["podSelector"]) == {"haproxy"}
-    assert allowed(proxies) == {"everybody": ports("haproxy")}
+    # without the port of the probes, which come from the machine itself and are always let in
+    assert allowed(proxies) == {"everybody": ports("haproxy") - {8405}}
 
 
 def test_secret_and_annotations_are_taken_as_they_are(clusters: dict[str, Manifests]) -> None:
@@ -485,7 +486,7 @@ def test_haproxy_takes_what_its_nodes_take_and_always_answers_probes(
     limits = {
         title.split()[-1]: int(re.findall(r"^ +maxconn (\d+)$", text, re.MULTILINE)[0]) for title, text in sections
     }
-    assert set(limits) == {"global", "health", "mysql", "mysql-writer", "mysql-reader"}
+    assert set(limits) == {"global", "metrics", "probes", "mysql", "mysql-writer", "mysql-reader"}
     assert limits.pop("global") >= sum(limits.values())
     each = int(_cnf(manifests, f"galera-{size}-{CLUSTERS[name][1]}.yml")["max_connections"])
     assert each == 2000 or name != "five"
@@ -494,9 +495,13 @@ def test_haproxy_takes_what_its_nodes_take_and_always_answers_probes(
     assert limits["mysql-reader"] > each * max(size - 1, 1)
     assert "\n  no strict-limits\n" in config, "the limit of open files of a machine would keep HAProxy from starting"
     # connections that nobody uses, such as those of a machine that died, would fill the port of the probes for hours
-    health = dict(sections)["frontend health"]
-    patience = re.findall(r"^ +timeout ([\w-]+) (\d+s)$", health, re.MULTILINE)
+    first, second = re.findall(r"^defaults$\n((?:^ .*$\n)*)", config, re.MULTILINE)
+    patience = re.findall(r"^ +timeout ([\w-]+) (\d+s)$", first, re.MULTILINE)
     assert patience == [("client", "10s"), ("http-request", "10s")]
+    assert config.index(first) < config.index("frontend probes") < config.index("frontend metrics")
+    # HAProxy warns of a frontend that gets it
+    assert config.index("frontend metrics") < config.index(second)
+    assert "disable-on-404" in second
 
 
 def test_haproxy_is_ready_only_with_a_node_that_it_can_use(clusters: dict[str, Manifests]) -> None:
@@ -504,9 +509,9 @@ def test_haproxy_is_ready_only_with_a_node_that_it_can_use(clusters: dict[str, M
     assert "http-request return status 200 if { path /ready } { nbsrv(mysql) ge 1 }" in config
     spec = clusters["pks"].one("galera-3-haproxy.yml", "Deployment")["spec"]
     container = spec["template"]["spec"]["containers"][0]
-    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "health"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "probes"}
     # a HAProxy without nodes is not restarted, and is evicted whatever the budget says
-    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "probes"}
     budget = clusters["pks"].one("galera-3-haproxy.yml", "PodDisruptionBudget")["spec"]
     assert (budget["unhealthyPodEvictionPolicy"], spec["minReadySeconds"]) == ("AlwaysAllow", 5)
 

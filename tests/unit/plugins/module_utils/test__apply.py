@@ -189,6 +189,15 @@ def test_project(value: Any, fields: dict[str, Any], part: Any) -> None:
     assert _apply.project(value, fields) == part
 
 
+def test_projection_with_what_was_applied_as_null_or_empty() -> None:
+    fields = {"f:a": {"f:b": {}, "f:c": {}}, "f:d": {'k:{"name":"x"}': {".": {}, "f:name": {}, "f:e": {}}}, "f:g": {}}
+    fields["f:h"] = {"f:i": {}}
+    value = {"a": {"b": 1}, "d": [{"name": "x"}, {"name": "y"}]}
+    part = _apply.project(value, fields, empty=True)
+    assert part == {"a": {"b": 1, "c": None}, "d": [{"name": "x", "e": None}], "g": None}
+    assert _apply.project(value, fields) == {"a": {"b": 1}, "d": [{"name": "x"}]}
+
+
 @pytest.mark.parametrize(
     ("left", "right", "union"),
     [

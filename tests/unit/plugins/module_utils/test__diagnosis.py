@@ -55,6 +55,10 @@ DOWN = tuple(waiting(ordinal, "present", "waits for demo-galera-2") for ordinal 
             sight(node(0), node(1), node(2), pods=PODS, record=None),
             "Run the site playbook: the ConfigMap demo-galera-state is gone",
         ),
+        (
+            sight(node(0), node(1), node(2), pods=PODS, stateful_set=None),
+            "Run the site playbook: the StatefulSet demo-galera is gone, without which no pod is made again.",
+        ),
         (sight(node(0), node(1), node(2), seed=SEED), "Run the seed_decommission playbook"),
         (sight(stateful_set=None, record=None), "Run the site playbook."),
         (sight(stateful_set=None), "Run the site playbook."),

@@ -162,6 +162,20 @@ def test_held_document_differs_in_its_strategy_only() -> None:
     assert not _rollout.is_held(manifest)
 
 
+def test_strategy_comes_back_and_the_run_gives_up_no_field() -> None:
+    """A field that was applied as null or empty stays ours: else the next run would write it again."""
+    spec = {"f:updateStrategy": {"f:type": {}}, "f:template": {"f:spec": {"f:image": {}, "f:tolerations": {}}}}
+    entry = {"manager": "stateful.galera", "operation": "Apply", "fieldsV1": {"f:spec": spec}}
+    live = {
+        "metadata": {"name": "x", "namespace": "db", "managedFields": [entry]},
+        "spec": {"updateStrategy": {"type": "OnDelete"}, "template": {"spec": {"image": "a", "dnsPolicy": "b"}}},
+    }
+    assert _rollout.released(live, _rollout.ROLLING)["spec"] == {
+        "updateStrategy": _rollout.ROLLING,
+        "template": {"spec": {"image": "a", "tolerations": None}},
+    }
+
+
 def test_unfinished_roll_is_told() -> None:
     assert _rollout.unfinished(_sight("onn")).startswith("1 of 3 nodes do not have the form yet")
     assert _rollout.unfinished(_sight("nnn", stateful_set={**HELD, "spec": {"replicas": 3}})) == ""

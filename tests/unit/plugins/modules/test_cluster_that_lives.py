@@ -161,6 +161,26 @@ def test_run_takes_the_lease_before_its_first_write_and_gives_it_back(api: FakeK
     assert writes == [("POST", leases), ("PATCH", CONFIG), ("DELETE", f"{leases}/demo-galera-site")]
 
 
+@pytest.mark.parametrize("changes", [True, False])
+def test_run_that_writes_and_changes_nothing_leaves_no_lease_behind(
+    api: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, changes: bool
+) -> None:
+    """The tasks that would give it back are skipped where all serve."""
+    _serving(api)
+    holder = _site_lease._holder.current()[0]
+    monkeypatch.setattr(_site_lease._holder, "current", lambda: (holder, True))
+    metadata = api.objects["ConfigMap", "db", "demo-galera-config"]["metadata"]
+    (ours,) = [each for each in metadata["managedFields"] if each["manager"] == "stateful.galera"]
+    ours["fieldsV1"]["f:metadata"]["f:labels"]["f:null"] = {}
+    phases = _phases()
+    phases["volumes"][0]["data"]["my.cnf"] = "a=2" if changes else "a=1"
+    api.requests.clear()
+    result = _run(api, phases, keep_lease=True)
+    assert ("PATCH", CONFIG) in api.writes()
+    assert (result["changed"], result["seed"], "status" in result) == (changes, "not_needed", not changes)
+    assert (api.get("Lease", "demo-galera-site") is not None) == changes
+
+
 def test_run_without_a_change_and_check_mode_do_not_ask_for_the_lease(api: FakeKubernetes) -> None:
     _run(api, check=True)
     _run(api)
