@@ -4,14 +4,16 @@
 """What the agents publish about backups, and requests to them. Pure.
 
 The ConfigMap <name>-galera-backup-state has four keys that are a JSON text: `request` and `result` (one at a time),
-`catalog`, {"leader", "catalog": {"time", "targets": [...]}, "running", "last", "archive", "next"}, and while agents
-refuse the settings `refused`, {"message"}. When its key `look`, a time, changes the leader looks at the targets.
+`catalog`, {"leader", "catalog": {"time", "targets": [...]}, "settings", "running", "last", "archive", "next"}, and
+while agents refuse the settings `refused`, {"message"}. settings: the digest of those by which the catalog says what
+retention lets go. When its key `look`, a time, changes the leader looks at the targets.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import typing as t
 
@@ -44,6 +46,26 @@ def state_name(name: str) -> str:
 def settings_name(name: str) -> str:
     """The ConfigMap with the settings of backups."""
     return f"{name}-galera-backup"
+
+
+def settings_digest(settings: Manifest | None) -> str | None:
+    """SHA-256 of the settings in that ConfigMap, None without any. The agents get these later than they are applied."""
+    text = ((settings or {}).get("data") or {}).get("backup.json")
+    return None if text is None else hashlib.sha256(text.encode()).hexdigest()
+
+
+def outdated(published: Entry, settings: Manifest | None) -> str:
+    """That the agents have told what retention lets go by settings of before, "" where they have not.
+
+    settings: the ConfigMap with the present ones. Agents of older releases do not say by which.
+    """
+    told = published.get("settings")
+    if not told or told == settings_digest(settings):
+        return ""
+    return (
+        "what retention lets go with the next backup is told by the settings of before, and that backup follows the "
+        "present ones, which the agents have within two minutes"
+    )
 
 
 def document(state: Manifest | None, key: str) -> Entry:

@@ -89,7 +89,6 @@ message:
   sample: "20261121T132300Z-full (it was asked for): 412.5 MiB in 31 s"
 """
 
-import hashlib
 import json
 import time
 import typing as t
@@ -128,10 +127,8 @@ def read_state(client: Client, names: Names) -> dict[str, t.Any]:
 
 
 def settings_digest(client: Client, names: Names) -> str | None:
-    """SHA-256 of the settings of backups, None without any. The agents get these later than they are applied."""
-    found = client.get(_MAP, _backups.settings_name(names.name), names.namespace) or {}
-    text = (found.get("data") or {}).get("backup.json")
-    return None if text is None else hashlib.sha256(text.encode()).hexdigest()
+    """SHA-256 of the settings of backups, None without any."""
+    return _backups.settings_digest(client.get(_MAP, _backups.settings_name(names.name), names.namespace))
 
 
 def make_request(client: Client, names: Names, state: dict[str, t.Any], kind: str) -> str:
@@ -215,11 +212,15 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     client = Client(params)
     state = read_state(client, names)
     if module.check_mode:
-        expiring = _backups.expiring(_backups.document(state, "catalog").get("catalog") or {})
+        published = _backups.document(state, "catalog")
+        expiring = _backups.expiring(published.get("catalog") or {})
+        settings = client.get(_MAP, _backups.settings_name(names.name), names.namespace)
         gone = "; ".join(f"{one['name']} in {one['target']} {one['reason']}" for one in expiring)
         message = f"Would ask for a backup ({params['kind']})."
         if gone:
             message += f" What retention lets go with it: {gone}."
+        if why := _backups.outdated(published, settings):
+            message += f" But {why}: look again then."
         return {"changed": True, "backup": "", "message": message, "expiring": expiring}
     # its version is the condition of the write: others write into the ConfigMap, too
     for _attempt in range(5):

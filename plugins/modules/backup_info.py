@@ -150,7 +150,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     """Read what is published, or have a Job read the targets. Raises GaleraError."""
     names, params = target(module), module.params
     client = Client(params)
-    refused = ""
+    refused = outdated = ""
     if params["job"] and not module.check_mode:
         log = (
             Runner(client, read_document(params["job"], "list", names.namespace), params["wait_timeout"]).run(True).log
@@ -160,6 +160,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         state = client.get(KINDS["ConfigMap"], _backups.state_name(names.name), names.namespace)
         published = _backups.document(state, "catalog")
         refused = _backups.refused(state)
+        settings = client.get(KINDS["ConfigMap"], _backups.settings_name(names.name), names.namespace)
+        outdated = _backups.outdated(published, settings)
     if not published.get("catalog"):
         map_name = _backups.state_name(names.name)
         why = refused or f"they tell once a node is Synced, and {map_name} has no catalog yet"
@@ -168,7 +170,11 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
             "cluster, give job (galera_backup_info_job=true with the playbook)."
         )
     found = _backups.facts(published["catalog"], datetime.datetime.now(datetime.UTC))
-    found["problems"] = [*([refused] if refused else []), *_backups.failures(published), *found["problems"]]
+    found["problems"] = [
+        *(one for one in (refused, outdated) if one),
+        *_backups.failures(published),
+        *found["problems"],
+    ]
     return {
         "changed": False,
         "leader": published.get("leader"),

@@ -574,3 +574,16 @@ def test_a_segment_that_cannot_be_read_stays_is_told_and_holds_up_no_other(store
     )
     left = {one.key for one in store.list("binlogs/")}
     assert left == {key for one in (documents[1], documents[3]) for key in (one.key, one.object.key)}
+
+
+def test_a_file_from_before_the_first_transaction_is_no_hole_in_a_new_archive() -> None:
+    """After a restore the first transaction that a node logs has a later number than 1."""
+    moment = datetime(2026, 11, 22, 21, 52, tzinfo=UTC)
+
+    def log(before: int, *ends: int) -> archiver.Log:
+        runs = (Run(*ends, moment, moment),) if ends else ()
+        return archiver.Log(Path("binlog.000001"), before, runs, moment)
+
+    assert archiver.missing(None, [log(0), log(3, 4, 5)]) is None
+    assert archiver.missing(None, [log(0), log(3, 4, 5), log(7, 8, 8)]) == (6, 7)
+    assert archiver.missing(2, [log(0), log(3, 4, 5)]) == (3, 3)

@@ -171,6 +171,22 @@ def test_reader_never_ends_early(server: Server, store: S3Store, link: Link) -> 
         through(server, store, link).get(KEY)
 
 
+def test_an_object_without_an_etag_is_read_also_where_the_connection_broke(
+    server: Server, store: S3Store, link: Link
+) -> None:
+    """As of a file that was copied into the directory of the server."""
+    path = server.root / store._bucket / "a/n" / KEY
+    path.parent.mkdir(parents=True)
+    path.write_bytes(NOISE)
+    assert "ETag" not in store._client.get_object(Bucket=store._bucket, Key=f"a/n/{KEY}")
+    link.down_to = 20 * MIB
+    mended = threading.Thread(target=mend, args=(link,))
+    mended.start()
+    assert through(server, store, link, Patience(5, 5, 6)).get(KEY) == NOISE
+    mended.join()
+    assert link.connections > 1
+
+
 def test_reader_notices_that_the_object_was_replaced(server: Server, store: S3Store, link: Link) -> None:
     write(store, NOISE)
     with through(server, store, link).reader(KEY) as stream:

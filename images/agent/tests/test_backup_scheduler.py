@@ -197,6 +197,20 @@ def test_a_success_is_published_and_the_next_look_follows_at_once(bench: Bench) 
     assert [(one["reason"], one["type"]) for one in bench.kube.events] == [("BackupSucceeded", "Normal")]
 
 
+def test_a_catalog_is_published_with_the_settings_by_which_it_was_made(bench: Bench) -> None:
+    """Those from before, where others have come meanwhile."""
+    bench.rounds()
+    before = hashlib.sha256(bench.file.read_bytes()).hexdigest()
+    bench.write(max_chain=3)
+    bench.rounds()
+    bench.started[0].ends("succeeded", backup="b1", catalog={"targets": [1]})
+    bench.rounds()
+    assert bench.document()["settings"] == before
+    bench.started[1].ends("nothing", next=later(days=1), catalog={"targets": [1]})
+    bench.rounds()
+    assert bench.document()["settings"] == hashlib.sha256(bench.file.read_bytes()).hexdigest()
+
+
 def test_failures_are_counted_told_and_tried_again_later(bench: Bench) -> None:
     for number in range(1, 4):
         bench.rounds(61)

@@ -157,6 +157,15 @@ def test_a_cluster_with_another_history_than_the_restored_one_is_not_told_to_the
     assert (f"serves the history {NEW}, and what was restored is {OLD}" in " ".join(done.stdout.split())) == (code == 2)
 
 
+def test_the_agents_look_at_once_at_targets_that_were_told_of_a_restore() -> None:
+    """What they tried before is the last failure else, and a target that was away waits for a quarter of an hour."""
+    tasks = yaml.safe_load((ROLE / "tasks" / "go_on.yml").read_text())
+    names = [each["name"] for each in tasks]
+    (look,) = (each for each in tasks if each.get("ansible.builtin.include_role", {}).get("tasks_from") == "look")
+    assert names.index("Go on with the backups") < names.index(look["name"]) < names.index("Show the status")
+    assert look["when"] == "__galera_backup_enabled and not ansible_check_mode"
+
+
 def test_each_setting_of_the_job_is_named_by_a_variable_of_the_inventory(tmp_path: Path) -> None:
     copy = {"dest": str(tmp_path / "names"), "content": "{{ __galera_restore_names | to_json }}", "mode": "0600"}
     done = play(tmp_path, [{"ansible.builtin.copy": copy}])

@@ -226,6 +226,9 @@ def missing(tail: int | None, logs: Sequence[Log]) -> tuple[int, int] | None:
     """The first sequences after what is archived that these logs do not hold, None where they hold all."""
     last = tail
     for log in logs:
+        if last is None and not log.last:
+            # A server with data from elsewhere that had logged nothing yet: what it logs next may have any number.
+            continue
         if last is not None and log.first > last + 1:
             return last + 1, log.first - 1
         last = log.last if last is None else max(last, log.last)

@@ -328,13 +328,14 @@ class _Raw(io.RawIOBase):
         return self._body.read(size)
 
     def _open(self) -> Any:
-        """Open from the position on; the object must still be the one that was begun."""
-        target = {"Bucket": self._place.bucket, "Key": self._place.root + self._key}
-        if not self._etag:
-            answer = self._client.get_object(**target)
-            self._etag = answer["ETag"]
-        else:
-            answer = self._client.get_object(**target, Range=f"bytes={self._position}-", IfMatch=self._etag)
+        """Open from the position on; the object must still be the one that was begun.
+
+        Some servers name no ETag of what was not written through them: then only the checksums of the manifest tell.
+        """
+        more = {"Range": f"bytes={self._position}-"} if self._position else {}
+        more |= {"IfMatch": self._etag} if self._etag else {}
+        answer = self._client.get_object(Bucket=self._place.bucket, Key=self._place.root + self._key, **more)
+        self._etag = self._etag or answer.get("ETag", "")
         return answer["Body"]
 
     def _translated(self) -> Any:

@@ -97,7 +97,7 @@ class Scheduler:
     ) -> None:
         """view: what of the cluster may end the reason for which a request waits, when it changes."""
         self._leader, self._board, self._unfit, self._seqno = leader, board, unfit, seqno
-        self._history, self._stay = history, -1
+        self._history, self._stay, self._meant = history, -1, ""
         self._start, self._log, self._file, self._clock = start, log, file, clock
         self._view = view
         self._settings: Settings | None = None
@@ -217,7 +217,7 @@ class Scheduler:
         if result.get("catalog"):
             for verdict in verdicts.fresh(progress.document.get("catalog") or progress.before or {}, result["catalog"]):
                 self._tell("BackupVerification", verdict.passed, str(verdict))
-            progress.document["catalog"] = result["catalog"]
+            progress.document["catalog"], progress.document["settings"] = result["catalog"], self._meant
         progress.next_tick = now + (_pause(result) if tick else 0)
         progress.document["running"] = None
         progress.document["next"] = result.get("next")
@@ -318,7 +318,7 @@ class Scheduler:
             self._board.answer(request, "running", "", f"waits: {why}")
 
     def _begin_work(self, words: Sequence[str]) -> None:
-        self._stay, self._work = self._history.stay, self._start(words)
+        self._stay, self._meant, self._work = self._history.stay, self._digest, self._start(words)
 
     def _publish(self) -> None:
         progress, now = self._progress, self._clock()

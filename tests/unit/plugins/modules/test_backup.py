@@ -270,6 +270,20 @@ def test_check_mode_and_info_tell_what_will_expire(api: FakeKubernetes) -> None:
     )
 
 
+@pytest.mark.parametrize(("told", "outdated"), [("{}", False), ('{"retention": 1}', True), (None, False)])
+def test_check_mode_and_info_say_that_it_is_told_by_settings_of_before(
+    api: FakeKubernetes, told: str | None, outdated: bool
+) -> None:
+    """A backup that is asked for waits for the present ones, and deletes by these."""
+    by = {} if told is None else {"settings": hashlib.sha256(told.encode()).hexdigest()}
+    add_state(api, catalog={"leader": "demo-galera-2", "catalog": CATALOG, **by})
+    add_settings(api, "{}")
+    words = "told by the settings of before, and that backup follows the present ones"
+    assert (words in backup.work(module(api, check=True, kind="full"))["message"]) == outdated
+    problems = backup_info.work(module(api, job=None))["problems"]
+    assert [words in one for one in problems] == ([True] if outdated else [])
+
+
 def test_info_is_what_the_leader_told(api: FakeKubernetes) -> None:
     add_state(api, catalog={"leader": "demo-galera-2", "catalog": CATALOG})
     found = backup_info.work(module(api, job=None))
