@@ -45,19 +45,27 @@ def check_namespace(namespace: Manifest | None) -> list[str]:
     return [f"The namespace {metadata['name']} is being deleted: run again when it is gone."]
 
 
-def check_undo(name: str, state: Manifest | None) -> list[str]:
-    """name: of the cluster; state: its ConfigMap with the record. Half of its volumes may have the data of before."""
+def check_restore(name: str, state: Manifest | None, starts: bool) -> list[str]:
+    """name: of the cluster; state: its ConfigMap with the record; starts: whether the run starts servers.
+
+    Half of the volumes may have the data of before. A restore that goes on makes its volumes by a run that starts none.
+    """
     text = ((state or {"metadata": {}})["metadata"].get("annotations") or {}).get(_RESTORE_ANNOTATION, "")
     try:
-        begun = json.loads(text or "{}").get("undo") == "begun"
+        record = json.loads(text or "{}")
+        undo, begun = record.get("undo") == "begun", record.get("begun")
+        said = begun.get("said") if begun else ""
     except (ValueError, AttributeError):
-        begun = False
-    if not begun:
         return []
-    return [
-        f"The playbook restore_undo was begun on cluster {name} and has not come to its end: run it again first, with "
-        f"galera_restore_confirm={name}."
-    ]
+    cut = f"on cluster {name} and has not come to its end"
+    if undo:
+        return [f"The playbook restore_undo was begun {cut}: run it again first, with galera_restore_confirm={name}."]
+    if begun and starts:
+        return [
+            f"The playbook restore was begun {cut} ({said}): run it again first, with the same variables and "
+            f"galera_restore_confirm={name}. Should it never end, docs/restore.md says how to give it up."
+        ]
+    return []
 
 
 def check_storage_classes(wanted: t.Iterable[str], require_default: bool, classes: t.Sequence[Manifest]) -> list[str]:

@@ -231,7 +231,8 @@ def _sized(document: Document, wanted: Wanted, found: Found) -> Document:
 def _problems(wanted: Wanted, found: Found, documents: t.Sequence[Document], claims: t.Sequence[str]) -> list[str]:
     """What forbids the run in what is there. claims: names of the nodes' claims."""
     problems = [*_preflight.check_version(found.version), *_preflight.check_namespace(found.namespace)]
-    problems += _preflight.check_undo(wanted.names.name, found.of("ConfigMap", wanted.names.state))
+    starts = any(each.kind.kind == "StatefulSet" for each in documents)
+    problems += _preflight.check_restore(wanted.names.name, found.of("ConfigMap", wanted.names.state), starts)
     nodes = ("StatefulSet", wanted.names.nodes)
     if nodes not in found.live and documents and all(each.kind.kind == "Service" for each in documents):
         # access to a cluster: without one its name is a wrong one, and a load balancer is made for nothing

@@ -315,6 +315,8 @@ def test_a_new_cluster_is_restored_and_then_once_more_in_place(
     servers = ["-n", NEW_NAMESPACE, "get", "statefulset", "-o", "name"]
     until("the end of the old servers", lambda: "new-galera" not in kubectl(*servers))
     kill(killed)
+    for playbook, more in (("site", {}), ("restore", {"galera_restore_id": "another"}), ("restore_undo", {})):
+        assert "has not come to its end: run it again first" in refused(path, playbook, **{**in_place, **more})
     play(path, "restore", **in_place)
     assert new_sql(rows) == "1,2,3"
     assert changed(play(path, "restore", **in_place)) == 0

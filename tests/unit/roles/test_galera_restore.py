@@ -174,3 +174,23 @@ def test_each_setting_of_the_job_is_named_by_a_variable_of_the_inventory(tmp_pat
     assert names["SOURCE_BEFORE_GTID"] == "galera_restore_before_gtid"
     spec = yaml.safe_load((ROOT / "roles" / "galera" / "meta" / "argument_specs.yml").read_text())
     assert set(names.values()) <= set(spec["argument_specs"]["main"]["options"])
+
+
+@pytest.mark.parametrize(
+    ("recorded", "key", "code"),
+    [
+        ({"id": "a", "key": "x"}, "", 0),
+        ({"begun": {"key": "this one", "said": "restored the newest"}}, "this one", 0),
+        ({"begun": {"key": "this one", "said": "restored the newest"}}, "another", 2),
+        ({"begun": {"key": "this one", "said": "restored the newest"}}, "", 2),
+    ],
+)
+def test_a_restore_that_was_cut_off_is_gone_on_with_alone(
+    tmp_path: Path, recorded: dict[str, Any], key: str, code: int
+) -> None:
+    (check,) = yaml.safe_load((ROLE / "tasks" / "begun.yml").read_text())
+    given = {"__galera_restore_found": found(OLD, recorded), **({"__galera_restore_goes_on": key} if key else {})}
+    done = play(tmp_path, [{**check, "vars": given}])
+    assert done.returncode == code, done.stdout + done.stderr
+    told = "The playbook restore was begun on cluster demo (restored the newest) and has not come to its end"
+    assert (told in " ".join(done.stdout.split())) == (code == 2)

@@ -220,6 +220,21 @@ def test_nodes_are_not_started_while_a_restore_is_half_undone(api: FakeKubernete
     )
 
 
+def test_nodes_are_not_started_while_a_restore_has_set_aside_a_part_of_the_data(api: FakeKubernetes) -> None:
+    _run(api)
+    metadata = api.objects["ConfigMap", "db", "demo-galera-state"]["metadata"]
+    begun = {"id": "a", "begun": {"key": "b", "said": "restored the full backup"}}
+    metadata["annotations"]["stateful.galera/restore"] = json.dumps(begun)
+    assert _refused(api) == (
+        "The playbook restore was begun on cluster demo and has not come to its end (restored the full backup): run it "
+        "again first, with the same variables and galera_restore_confirm=demo. Should it never end, docs/restore.md "
+        "says how to give it up. Nothing was changed."
+    )
+    # the restore itself makes its volumes while it goes on
+    phases = _phases()
+    assert _run(api, {name: phases[name] for name in ("namespace", "volumes")})["objects"]
+
+
 def _placed(node_selector: dict[str, str] | None = None, **spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Phases and options of a cluster whose pods are placed so."""
     phases = _phases()
