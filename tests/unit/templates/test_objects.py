@@ -158,11 +158,12 @@ def test_the_size_is_everywhere_the_same(name: str, size: int, clusters: dict[st
     assert {each["spec"].get("activeDeadlineSeconds") for each in purged} == {900}
 
 
-@pytest.mark.parametrize(("name", "writers"), [("pks", 3), ("local", 1), ("orders", 1)])
-def test_port_3306_is_balanced_or_has_one_writer(name: str, writers: int, clusters: dict[str, Manifests]) -> None:
+@pytest.mark.parametrize(("name", "balance"), [("pks", "leastconn"), ("local", "first"), ("orders", "first")])
+def test_port_3306_is_balanced_or_has_one_writer(name: str, balance: str, clusters: dict[str, Manifests]) -> None:
     config = clusters[name].one("galera-3-haproxy.yml", "ConfigMap")["data"]["haproxy.cfg"]
-    for listen, active in (("mysql", writers), ("mysql-writer", 1), ("mysql-reader", 2)):
+    for listen, how, active in (("mysql", balance, 3), ("mysql-writer", "first", 3), ("mysql-reader", "leastconn", 2)):
         section = re.split(rf"^listen {listen}$", config, flags=re.MULTILINE)[1].split("listen ")[0]
+        assert re.findall(r"^ *balance (.*)$", section, flags=re.MULTILINE) == [how], listen
         servers = re.findall(r"^ *server .*$", section, flags=re.MULTILINE)
         assert [server.endswith(" backup") for server in servers].count(False) == active, listen
 
