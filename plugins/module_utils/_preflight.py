@@ -57,12 +57,12 @@ def check_restore(name: str, state: Manifest | None, starts: bool) -> list[str]:
         said = begun.get("said") if begun else ""
     except (ValueError, AttributeError):
         return []
-    cut = f"on cluster {name} and has not come to its end"
+    cut = "has not come to its end: run it again first, with"
     if undo:
-        return [f"The playbook restore_undo was begun {cut}: run it again first, with galera_restore_confirm={name}."]
+        return [f"The playbook restore_undo was begun on cluster {name} and {cut} galera_restore_confirm={name}."]
     if begun and starts:
         return [
-            f"The playbook restore was begun {cut} ({said}): run it again first, with the same variables and "
+            f"The playbook restore was begun on cluster {name} ({said}) and {cut} the same variables and "
             f"galera_restore_confirm={name}. Should it never end, docs/restore.md says how to give it up."
         ]
     return []

@@ -226,7 +226,7 @@ def test_nodes_are_not_started_while_a_restore_has_set_aside_a_part_of_the_data(
     begun = {"id": "a", "begun": {"key": "b", "said": "restored the full backup"}}
     metadata["annotations"]["stateful.galera/restore"] = json.dumps(begun)
     assert _refused(api) == (
-        "The playbook restore was begun on cluster demo and has not come to its end (restored the full backup): run it "
+        "The playbook restore was begun on cluster demo (restored the full backup) and has not come to its end: run it "
         "again first, with the same variables and galera_restore_confirm=demo. Should it never end, docs/restore.md "
         "says how to give it up. Nothing was changed."
     )
