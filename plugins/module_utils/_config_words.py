@@ -50,8 +50,7 @@ class Wish:
         text = self.text
         for pattern, most in _LARGE_FILES:
             found = re.search(pattern, text, re.MULTILINE)
-            size = found and _SIZE.fullmatch(found[1].strip())
-            if found and size and int(size[1]) * 1024 ** " KMGT".index(size[2].upper() or " ") > most:
+            if found and (size_of(found[1].strip()) or 0) > most:
                 text = f"{text[: found.start(1)]}{most}{text[found.end(1) :]}"
         return text
 
@@ -102,6 +101,12 @@ def _checksum(stateful_set: Manifest) -> t.Any:
 
 def _equal(one: t.Any, other: t.Any) -> bool:
     return bool((one or None) == (other or None))
+
+
+def size_of(value: str) -> int | None:
+    """Bytes of a size as MariaDB and the Galera provider write it, 128M for one; None where it is none."""
+    size = _SIZE.fullmatch(value)
+    return None if size is None else int(size[1]) * 1024 ** " KMGT".index(size[2].upper() or " ")
 
 
 def options(text: str) -> dict[str, str]:

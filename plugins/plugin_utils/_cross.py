@@ -8,10 +8,10 @@ Pure; private to the collection.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.stateful.galera.plugins.module_utils._config_words import size_of
 from ansible_collections.stateful.galera.plugins.plugin_utils import _backups, _mycnf
 from ansible_collections.stateful.galera.plugins.plugin_utils._convert import show
 from ansible_collections.stateful.galera.plugins.plugin_utils._volumes import (
@@ -182,10 +182,7 @@ def files_fit(values: Values) -> list[str]:
 def _fits(variable: str, options: Mapping[str, Any], values: Values) -> list[str]:
     """Return a line where the size that an option gives is none of a file beside the data."""
     given = options.get(variable.partition(".")[2])
-    match = re.fullmatch(r"([0-9]+)([KMGT]?)", str(given), re.IGNORECASE)
-    if match is None:
-        return []
-    wanted = int(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
+    wanted = size_of(str(given)) or 0
     for name in ("galera_cluster_volume_size", "galera_cluster_seed_volume_size"):
         room = values.get(name)
         if isinstance(room, int) and wanted >= room:

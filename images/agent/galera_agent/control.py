@@ -231,6 +231,9 @@ class Control:
             self._events.say(reason, kind, message, uid)
 
     def _hold_back(self, view: View) -> str | None:
+        if why := decide.await_donor(view):
+            self._queueing_since = None
+            return why
         self._queueing_since = self._queueing_since or time.monotonic()
         patient = time.monotonic() - self._queueing_since < QUEUE_SECONDS
         return decide.hold_back(view) if patient else None

@@ -59,6 +59,21 @@ def _without_primary(view: View) -> Decision:
     return _with_data(view)
 
 
+def await_donor(view: View) -> str | None:
+    """For whom a member that needs all data waits before it joins, None where somebody is free to be its donor.
+
+    A joiner that finds no donor repeats its request inside the group as it was. Where one that has got its own data
+    meanwhile answers it, Galera fails it ("IST didn't contain all write sets"). Outside it costs nothing to wait, and
+    what is written meanwhile is not kept for it.
+    """
+    if view.me.evidence.position is not None:
+        return None
+    serving = sorted((peer for peer in view.peers if peer.primary), key=rank)
+    if any(not peer.desynced for peer in serving):
+        return None
+    return f"waits for a donor: {subject((peer.pod for peer in serving), 'is', 'are')} one already, or desynced"
+
+
 def hold_back(view: View) -> str | None:
     """Why joining now would cost more time than joining later, None where it would not.
 
@@ -75,6 +90,9 @@ def hold_back(view: View) -> str | None:
     # for five seconds and more.
     if entering and len(serving) + len(entering) > size:
         return f"lets {entering[-1].pod} enter first"
+    # Who has entered asks for a donor a second later: each has one of those that serve, or is about to take one.
+    if view.me.evidence.position is None and len(serving) <= len(entering):
+        return f"lets {listed(peer.pod for peer in entering)} find a donor first"
     # One that fills its volume enters much later.
     next_ones = [peer for peer in view.peers if peer.stopped and not peer.filling and peer.evidence.data != "unknown"]
     first = min((*next_ones, view.me), key=rank)

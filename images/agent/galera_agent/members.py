@@ -56,6 +56,7 @@ class Member:
     starting: whether its server was told to start and does not run yet.
     live: whether its server runs outside a primary component; its evidence is what the server says.
     caught_up: whether it is Synced and has applied all that it received.
+    desynced: whether it serves, but can be no donor, because it is one already or somebody has desynced it.
     note: why it is silent, or what it does.
     record: what it knows of the record, None where it knows nothing.
     filling: whether it fills its empty volume from a backup.
@@ -74,6 +75,7 @@ class Member:
     starting: bool = False
     live: bool = False
     caught_up: bool = False
+    desynced: bool = False
     note: str = ""
     record: Record | None = None
     filling: bool = False

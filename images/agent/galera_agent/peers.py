@@ -144,6 +144,7 @@ def _serving(wsrep: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "primary": uuid,
         "size": size,
         "caught_up": wsrep["local_state"] == SYNCED and wsrep.get("local_recv_queue") == 0,
+        "desynced": wsrep["local_state"] == DONOR,
         "cached": cached if isinstance(cached, int) and cached > 0 else None,
     }
 

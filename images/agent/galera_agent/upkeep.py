@@ -27,6 +27,9 @@ from .wsrep import DONOR, JOINING, SYNCED, Server, Status, reason_of
 
 # A server that lost its primary component is taken in again by Galera within this time, if it can be.
 MERGE_SECONDS = 15.0
+# One that has closed its connection to the group, as after a state transfer that failed at its end, is not; this is
+# time for whoever gives it another address by hand.
+LEFT_SECONDS = 3.0
 # Much longer than a donor needs between two steps of a state transfer, and before and after it.
 IDLE_DONOR_SECONDS = 10.0
 # A server that has all that the others had a moment ago is Synced within a second or so.
@@ -142,7 +145,8 @@ class Upkeep:
         evidence = Evidence("present", status.uuid, max(status.last_committed, 0))
         view = self._facts.view(replace(myself(self._settings, evidence), live=True))
         answer = decide.comes_back(view)
-        patient = time.monotonic() - self._outside_since < MERGE_SECONDS
+        patience = LEFT_SECONDS if status.cluster_status == "Disconnected" else MERGE_SECONDS
+        patient = time.monotonic() - self._outside_since < patience
         # One that waits shows, as those that are stopped do, for whom, and what a human may consent to.
         waits = decide.decide(view) if answer is None else None
         if waits is not None and waits.action in (Action.WAIT, Action.REFUSE):

@@ -271,6 +271,27 @@ def test_a_volume_that_another_server_still_uses_is_waited_for(rig: Rig) -> None
     assert words(connection) == ["recover"]
 
 
+def test_an_empty_volume_waits_for_a_donor_for_as_long_as_it_takes_and_then_in_the_queue(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience with the queue begins when there is a donor."""
+    rig.world.peers = (replace(PRIMARY, desynced=True), NO_SEED)
+    waiting = rig.send("start\n")
+    rig.rounds(2)
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 2 * module.QUEUE_SECONDS)
+    rig.rounds(1)
+    assert no_answer(waiting)
+    assert rig.reason.startswith("waiting: waits for a donor: n-galera-1 is one already, or desynced, then joins")
+    rig.world.peers = (replace(PRIMARY, size=2), replace(peer(2, Evidence("empty")), starting=True), NO_SEED)
+    rig.rounds(1)
+    assert no_answer(waiting)
+    assert rig.reason.startswith("waiting: lets n-galera-2 find a donor first, then joins")
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + module.QUEUE_SECONDS)
+    rig.rounds(1)
+    waiting.settimeout(10)
+    assert words(waiting)[0] == "exec"
+
+
 def test_a_volume_that_stays_ahead_of_a_settled_cluster_never_joins_it(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,61 +8,32 @@ from dataclasses import replace
 
 import pytest
 from galera_agent.datadir import Evidence
-from galera_agent.decide import comes_back, decide, hold_back
+from galera_agent.decide import comes_back, decide
 from galera_agent.election import offer
-from galera_agent.members import Action, Consent, Contact, Decision, Lease, Member, Record, View
-
-A = "aaaaaaaa-0000-4000-8000-00000000000a"
-B = "bbbbbbbb-0000-4000-8000-00000000000b"
-EMPTY = Evidence("empty")
-FRESH = Evidence("present")  # initialised, never in a cluster: uuid zero
-TORSO = Evidence("partial", note="a state transfer did not end")
-LOST = Evidence("unknown", A, note="recovery failed: disk full")
-
-
-def data(seqno: int, uuid: str = A) -> Evidence:
-    return Evidence("present", uuid, seqno)
-
-
-def node(ordinal: int, evidence: Evidence) -> Member:
-    return Member(f"n-{ordinal}", False, ordinal, Contact.ANSWERS, evidence, stopped=True, note="is waiting")
-
-
-def seed(evidence: Evidence) -> Member:
-    return Member("seed", True, 0, Contact.ANSWERS, evidence, stopped=True, note="is waiting")
-
-
-def primary(ordinal: int, uuid: str = A, seqno: int = 100, size: int = 1) -> Member:
-    return Member(f"n-{ordinal}", False, ordinal, Contact.ANSWERS, data(seqno, uuid), uuid, size, note="is running")
-
-
-def live(ordinal: int, seqno: int) -> Member:
-    return Member(f"n-{ordinal}", False, ordinal, Contact.ANSWERS, data(seqno), live=True, note="is running")
-
-
-def starting(ordinal: int) -> Member:
-    return Member(f"n-{ordinal}", False, ordinal, Contact.ANSWERS, starting=True, note="is starting")
-
-
-def silent(ordinal: int) -> Member:
-    return Member(f"n-{ordinal}", False, ordinal, Contact.SILENT, note="not scheduled: no machine left")
-
-
-def absent(ordinal: int) -> Member:
-    return Member(f"n-{ordinal}", False, ordinal, Contact.ABSENT, note="its StatefulSet has 0 replicas")
-
-
-SILENT_SEED = Member("seed", True, 0, Contact.SILENT, note="its agent does not answer")
-NO_SEED = Member("seed", True, 0, Contact.ABSENT)
-NO_NODES = (absent(0), absent(1), absent(2))
-RECORD = Record(A)
-MINE = {"n-0": Lease("n-0", "09:00"), "n-1": Lease("n-1", "09:00"), "n-2": Lease("n-2", "09:00")}
-SEEDS = Lease("seed", "09:00")
-
-
-def view(me: Member, *peers: Member, record: Record | None = None, lease: Lease | None = None, size: int = 3) -> View:
-    return View(me, peers, size, None, record, lease)
-
+from galera_agent.members import Action, Consent, Decision, Lease, Record, View
+from member_samples import (
+    EMPTY,
+    FRESH,
+    LOST,
+    MINE,
+    NO_NODES,
+    NO_SEED,
+    RECORD,
+    SEEDS,
+    SILENT_SEED,
+    TORSO,
+    A,
+    B,
+    absent,
+    data,
+    live,
+    node,
+    primary,
+    seed,
+    silent,
+    starting,
+    view,
+)
 
 CASES = {
     # --- a primary component is seen ---
@@ -524,32 +495,6 @@ def test_the_lease_lets_one_bootstrap(holder: int) -> None:
         found = _everyone(triple, MINE[f"n-{holder}"], RECORD)
         assert [n for n, one in enumerate(found) if one.action is Action.BOOTSTRAP] in ([], [holder])
         assert not [one for one in found if one.action is Action.CLAIM]
-
-
-QUEUE = {
-    "alone it goes": (view(node(1, EMPTY), primary(0)), None),
-    "one that is entering goes first": (view(node(2, EMPTY), primary(0), starting(1)), "n-1"),
-    "one that has entered is no hindrance": (view(node(2, EMPTY), primary(0, size=2), starting(1)), None),
-    "the lowest ordinal goes first": (view(node(2, EMPTY), primary(0), node(1, EMPTY)), "n-1"),
-    "a higher ordinal goes later": (view(node(1, EMPTY), primary(0), node(2, EMPTY)), None),
-    "one that cannot say what it holds is not waited for": (view(node(2, EMPTY), primary(0), node(1, LOST)), None),
-    "one that fills its volume is not waited for": (
-        view(node(2, EMPTY), primary(0), replace(node(1, EMPTY), filling=True)),
-        None,
-    ),
-    "a component about to notice its dead": (view(node(1, data(5)), primary(0, size=3), node(2, data(5))), "left of 3"),
-    "a component that still counts what this server was": (
-        view(node(1, data(5)), primary(0, size=3), primary(2, size=3)),
-        "n-0, n-2 noticed who is left of 3",
-    ),
-    "a component that has noticed": (view(node(1, data(5)), primary(0, size=2), primary(2, size=2)), None),
-}
-
-
-@pytest.mark.parametrize(("seen", "names"), QUEUE.values(), ids=QUEUE.keys())
-def test_joiners_enter_one_by_one(seen: View, names: str | None) -> None:
-    why = hold_back(seen)
-    assert (why is None) if names is None else (names in str(why))
 
 
 BACK = {

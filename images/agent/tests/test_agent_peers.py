@@ -236,7 +236,8 @@ def test_who_fills_its_volume_is_known_as_that() -> None:
 
 @pytest.mark.parametrize(("state", "queue", "caught_up"), [(4, 0, True), (4, 3, False), (2, 0, False)])
 def test_a_member_has_caught_up(state: int, queue: int, caught_up: bool) -> None:
-    assert judge(status("running", PRESENT, 0.2, local_state=state, local_recv_queue=queue)).caught_up == caught_up
+    found = judge(status("running", PRESENT, 0.2, local_state=state, local_recv_queue=queue))
+    assert (found.caught_up, found.desynced) == (caught_up, state == 2)
 
 
 def test_a_real_answer_is_understood(port: int) -> None:

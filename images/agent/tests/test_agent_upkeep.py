@@ -68,6 +68,22 @@ def test_a_server_that_galera_does_not_take_in_is_started_again(rig: Rig, monkey
     assert stopper.stopped == 1
 
 
+@pytest.mark.parametrize(("cluster_status", "stopped"), [("Disconnected", 1), ("non-Primary", 0)])
+def test_one_that_has_left_its_group_is_not_waited_for_as_long(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, cluster_status: str, stopped: int
+) -> None:
+    """As after a state transfer that failed at its end: Galera takes in who is parted from the others, not who left."""
+    stopper = rig.control._upkeep._server = Stopper()  # type: ignore[assignment]
+    rig.world.peers = (PRIMARY, NO_SEED)
+    seen = status(cluster_status=cluster_status, local_state="0", last_committed="7")
+    for passed in (0.0, upkeep.LEFT_SECONDS - 0.5, 1.0):
+        assert stopper.stopped == 0
+        monkeypatch.setattr(time, "monotonic", lambda passed=passed, now=time.monotonic: now() + passed)
+        rig.state.heard(seen, "11.8.6", "", True)
+        rig.rounds(1)
+    assert stopper.stopped == stopped
+
+
 def test_each_time_outside_a_component_is_waited_for_anew(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     stopper = rig.control._upkeep._server = Stopper()  # type: ignore[assignment]
     rig.world.peers = (PRIMARY, NO_SEED)
@@ -109,6 +125,7 @@ def test_one_whose_majority_is_gone_tells_for_whom_it_waits_and_what_may_be_offe
 def stuck(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
     """A server outside the primary component that was told to stop, and a start script that listens."""
     monkeypatch.setattr(upkeep, "MERGE_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "LEFT_SECONDS", 0.0)
     rig.control._upkeep._server = Stopper()  # type: ignore[assignment]
     rig.world.peers = (PRIMARY, NO_SEED)
     rig.state.heard(status(cluster_status="non-Primary", local_state="1", last_committed="7"), "11.8.6", "", True)

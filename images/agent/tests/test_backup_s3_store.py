@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
@@ -140,28 +141,32 @@ def test_upload_cut_anywhere(server: Server, store: S3Store, link: Link, sent: i
 
 def test_connection_that_breaks_once_is_tried_again(server: Server, store: S3Store, link: Link) -> None:
     link.up_to = 10 * MIB
-    mended = threading.Thread(target=mend, args=(link,))
-    mended.start()
-    write(through(server, store, link, Patience(5, 5, 6)), NOISE)
-    mended.join()
+    with mended(link):
+        write(through(server, store, link, Patience(5, 5, 6)), NOISE)
     assert store.get(KEY) == NOISE
 
 
-def mend(link: Link) -> None:
-    """Let everything through again once the link has been cut."""
-    while link.up_to or link.down_to:
-        threading.Event().wait(0.01)
-    link.up_to = link.down_to = None
+@contextmanager
+def mended(link: Link) -> Iterator[None]:
+    """Let everything through again once the link has been cut, which it must be within the block."""
+
+    def mend() -> None:
+        while link.up_to or link.down_to:
+            threading.Event().wait(0.01)
+        link.up_to = link.down_to = None
+
+    thread = threading.Thread(target=mend, daemon=True)
+    thread.start()
+    yield
+    thread.join()
+    assert link.connections > 1
 
 
 def test_reader_goes_on_where_it_broke(server: Server, store: S3Store, link: Link) -> None:
     write(store, NOISE)
     link.down_to = 20 * MIB
-    mended = threading.Thread(target=mend, args=(link,))
-    mended.start()
-    assert through(server, store, link, Patience(5, 5, 6)).get(KEY) == NOISE
-    mended.join()
-    assert link.connections > 1
+    with mended(link):
+        assert through(server, store, link, Patience(5, 5, 6)).get(KEY) == NOISE
 
 
 def test_reader_never_ends_early(server: Server, store: S3Store, link: Link) -> None:
@@ -180,11 +185,8 @@ def test_an_object_without_an_etag_is_read_also_where_the_connection_broke(
     path.write_bytes(NOISE)
     assert "ETag" not in store._client.get_object(Bucket=store._bucket, Key=f"a/n/{KEY}")
     link.down_to = 20 * MIB
-    mended = threading.Thread(target=mend, args=(link,))
-    mended.start()
-    assert through(server, store, link, Patience(5, 5, 6)).get(KEY) == NOISE
-    mended.join()
-    assert link.connections > 1
+    with mended(link):
+        assert through(server, store, link, Patience(5, 5, 6)).get(KEY) == NOISE
 
 
 def test_reader_notices_that_the_object_was_replaced(server: Server, store: S3Store, link: Link) -> None:
