@@ -12,7 +12,8 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,10 @@ SIZE = "SELECT file_size FROM information_schema.innodb_sys_tablespaces WHERE na
 WINDOW, WARM_UP = 30, 10
 CLIENTS = 8
 RATE = float(os.environ.get("BENCH_RATE", "100"))
+# The load comes from elsewhere: its processor is not one that a backup can take
+LOAD_CPU = "500m"
+# galera_cluster_backup_bandwidth where clients take all that the processors have
+BANDWIDTH = "20Mi"
 
 
 def do(*arguments: str, stdin: str | None = None) -> str:
@@ -132,12 +137,27 @@ def fill() -> int:
     return rows
 
 
+def processors(work: Callable[[], object]) -> tuple[float, float]:
+    """Processor seconds of this machine, and so of a Kubernetes in it, while work runs: those in use, and all."""
+
+    def read() -> tuple[float, float]:
+        ran = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        # The fourth and fifth: without work, and waiting for a disk
+        return (sum(ran) - ran[3] - ran[4]) / hertz, sum(ran) / hertz
+
+    hertz = os.sysconf("SC_CLK_TCK")
+    before = read()
+    work()
+    after = read()
+    return after[0] - before[0], after[1] - before[1]
+
+
 @contextmanager
 def source(folder: Path) -> Iterator[int]:
     """A cluster with data and an S3 server, quiet; yields the number of rows. Both are gone at the end."""
     gone(NAMESPACE)
     with store():
-        play(one(folder, NAMESPACE, INVENTORY + "galera_cluster_backup_s3_prefix=bench\n", "4Gi"))
+        play(inventory(folder))
         until(first_backup, "the first backup, made by itself")
         rows = fill()
         quiet()
@@ -145,12 +165,26 @@ def source(folder: Path) -> Iterator[int]:
         gone(NAMESPACE)
 
 
+def inventory(folder: Path, more: str = "") -> Path:
+    """The inventory of that cluster."""
+    return one(folder, NAMESPACE, f"{INVENTORY}galera_cluster_backup_s3_prefix=bench\n{more}", "4Gi")
+
+
+def slow_down(folder: Path) -> None:
+    """Set the bandwidth, and wait until the agent has it."""
+    play(inventory(folder, f"galera_cluster_backup_bandwidth={BANDWIDTH}\n"))
+    until(lambda: bool(in_agent("bandwidth")["bytes"]), "the new settings in the agent's pod")
+
+
 def bench_backup(folder: Path) -> Iterator[Row]:
     """Backups of a cluster with data."""
     with source(folder) as rows:
         fulls = yield from bench_full()
         yield from bench_increment(fulls, rows)
+        yield from bench_load(rows, RATE)
         yield from bench_load(rows)
+        slow_down(folder)
+        yield from bench_load(rows, bandwidth=BANDWIDTH)
         quiet()
         sizes = [in_agent("memory", node=f"b-galera-{ordinal}")["mib"] for ordinal in range(3)]
         beside = f"each pod: {', '.join(f'{size:.0f}' for size in sizes)}"
@@ -193,9 +227,11 @@ def bench_full() -> Iterator[Row]:
     fulls: list[dict[str, Any]] = []
     floors: dict[str, list[float]] = {"read": [], "zstd": [], "put": []}
     hands: dict[str, list[float]] = {"zstd": [], "gzip": []}
+    used, ran = processors(lambda: time.sleep(WARM_UP))
+    idle, work = used / ran, []
     for _ in range(ROUNDS):
         forget()
-        fulls.append(tick("full"))
+        work.append(processors(lambda: fulls.append(tick("full"))))
         forget()
         read = in_agent("read")
         floors["read"].append(read["seconds"])
@@ -211,6 +247,14 @@ def bench_full() -> Iterator[Row]:
         f"{seconds(ours)}, {size / statistics.median(ours) / 2**20:.0f} MiB/s",
         "; ".join(f"{name}: {seconds(found)}" for name, found in floors.items()),
         f"{statistics.median(floors[slowest]) / statistics.median(ours):.0%} of the slowest, {slowest} (≥ 80 %)",
+    )
+    # What a backup and the S3 server add to the idle cluster
+    added, count = statistics.median(used - idle * ran for used, ran in work), os.cpu_count() or 1
+    yield (
+        f"– processors: {count}, for all nodes and the S3 server",
+        f"{statistics.median(used / ran for used, ran in work):.0%} in use",
+        f"without a backup: {idle:.0%}",
+        f"{added:.1f} processor seconds: {added / count / (1 - idle):.1f} s at the least",
     )
     yield (
         "– against the pipe by hand",
@@ -248,35 +292,37 @@ def bench_increment(fulls: list[dict[str, Any]], rows: int) -> Iterator[Row]:
     )
 
 
-def bench_load(rows: int) -> Iterator[Row]:
-    """A steady load, and one that takes what it can get, before, during and after backups."""
-    for rate in (RATE, 0.0):
-        with load(rate, rows) as lines:
-            until(lambda lines=lines: len(lines) >= WARM_UP + WINDOW, "the load before a backup")
-            begin, count = len(lines), 0
-            while len(lines) < begin + WINDOW:
-                tick("full")
-                count += 1
-            end = len(lines)
-            until(lambda lines=lines, end=end: len(lines) >= end + WINDOW, "the load after the backup")
-            parts = lines[WARM_UP:begin], lines[begin:end], lines[end + 2 :]
-        before, during, after = (statistics.mean(one[0] for one in part) for part in parts)
-        slowest = [max(one[1] for one in part) for part in parts]
-        failed = sum(one[2] for part in parts for one in part)
-        title = f"{CLIENTS} clients, {rate:.0f} transactions a second" if rate else f"{CLIENTS} clients without a pause"
-        yield (
-            f"{title}, {count} full backups one after the other ({failed} failed)",
-            f"{during:.0f} a second, the slowest {slowest[1]} ms",
-            f"before: {before:.0f}, {slowest[0]} ms; after: {after:.0f}, {slowest[2]} ms",
-            f"{during / statistics.mean((before, after)) - 1:+.0%} (drop ≤ 10 %)",
-        )
+def bench_load(rows: int, rate: float = 0.0, bandwidth: str = "") -> Iterator[Row]:
+    """A steady load, or one that takes what it can get, before, during and after backups."""
+    with load(rate, rows) as lines:
+        until(lambda: len(lines) >= WARM_UP + WINDOW, "the load before a backup")
+        begin, count = len(lines), 0
+        while len(lines) < begin + WINDOW:
+            tick("full")
+            count += 1
+        end = len(lines)
+        until(lambda: len(lines) >= end + WINDOW, "the load after the backup")
+        parts = lines[WARM_UP:begin], lines[begin:end], lines[end + 2 :]
+    before, during, after = (statistics.mean(one[0] for one in part) for part in parts)
+    slowest = [max(one[1] for one in part) for part in parts]
+    failed = sum(one[2] for part in parts for one in part)
+    title = f"{CLIENTS} clients, {rate:.0f} transactions a second" if rate else f"{CLIENTS} clients without a pause"
+    backups = f"{count} full backups one after the other" if count > 1 else "a full backup"
+    yield (
+        f"{title}, {backups}{f' at {bandwidth}B a second' if bandwidth else ''} ({failed} failed)",
+        f"{during:.0f} a second, the slowest {slowest[1]} ms",
+        f"before: {before:.0f}, {slowest[0]} ms; after: {after:.0f}, {slowest[2]} ms",
+        f"{during / statistics.mean((before, after)) - 1:+.0%} (drop ≤ 10 %)",
+    )
 
 
 @contextmanager
 def load(rate: float, rows: int) -> Iterator[list[list[int]]]:
     """Run the clients; yields what they print, a line for each second: commits, slowest in milliseconds, failures."""
     lines: list[list[int]] = []
-    apply(do, pod("load", [], []))
+    clients = pod("load", [], [])
+    clients["spec"]["containers"][0]["resources"] = {"requests": {"cpu": LOAD_CPU}}
+    apply(do, clients)
     do("wait", "--for=condition=Ready", "pod/load", "--timeout=120s")
     words = [f"b-galera-haproxy.{NAMESPACE}", str(CLIENTS), str(rate), str(rows)]
     with Path(__file__).with_name("load_client.py").open() as script:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the bench of backups does inside a container of the agent's image, to which it goes as standard input of Python.
 
-usage: python3 - tick full|incremental | read | zstd | put KEY | hand gzip|zstd | get KEY | memory
+usage: python3 - tick full|incremental | read | zstd | put KEY | hand gzip|zstd | get KEY | memory | bandwidth
 
 tick: our backup. read, zstd: the data files through cat, and through zstd on one core, to nowhere. put: an object of
 the bucket once more into it, by boto3's upload_file. hand: a pipe of mariadb-backup, gzip or zstd, and boto3's
-upload_fileobj. get: an object to standard output. memory: the agent's own. Each but get prints one JSON object; seconds
-are those of the work alone. The S3 server and its keys are in boto3's environment variables, the bucket in BUCKET.
+upload_fileobj. get: an object to standard output. memory: the agent's own. bandwidth: what is set for backups. Each but
+get prints one JSON object; seconds are those of the work alone. The S3 server and its keys are in boto3's environment
+variables, the bucket in BUCKET.
 """
 
 from __future__ import annotations
@@ -118,6 +119,13 @@ def memory() -> dict[str, float]:
     return {"mib": sum(int(line.split()[1]) for line in lines) / 1024, "processes": len(lines)}
 
 
+def bandwidth() -> dict[str, int | None]:
+    """Bytes a second that a backup may take, None where that is not set."""
+    from galera_agent.backup import settings
+
+    return {"bytes": settings.load().bandwidth_bytes}
+
+
 COMMANDS: dict[str, Callable[..., dict[str, Any] | None]] = {
     "tick": tick,
     "read": lambda: over_files("cat"),
@@ -126,6 +134,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any] | None]] = {
     "hand": hand,
     "get": get,
     "memory": memory,
+    "bandwidth": bandwidth,
 }
 
 answer = COMMANDS[sys.argv[1]](*sys.argv[2:])
