@@ -62,6 +62,11 @@ class Holder:
         return started != self.started or _state(proc, self.pid) in ("Z", "X")
 
 
+# By /proc, number and start of the process that asked. A worker that a killed play leaves behind goes on with the items
+# of its loop, and what is above it then tells no more whose it is.
+_RUNS: dict[tuple[Path, int, int | None], tuple[Holder, bool]] = {}
+
+
 def describe(identity: str) -> str:
     """An identity for a reader: "root@builder (process 4711)"."""
     holder = Holder.parse(identity)
@@ -69,22 +74,27 @@ def describe(identity: str) -> str:
 
 
 def current(proc: Path = PROC, pid: int | None = None) -> tuple[Holder, bool]:
-    """The run that this process belongs to, and whether it outlives this process.
+    """The run that this process belongs to, or belonged to when it first asked, and whether it outlives this process.
 
     Without an ansible process above it, or without /proc, the process stands for itself.
     """
     me = os.getpid() if pid is None else pid
-    run = _run_of(proc, me)
-    chosen = me if run is None else run
-    holder = Holder(
+    key = proc, me, _started(proc, me)
+    if key not in _RUNS:
+        run = _run_of(proc, me)
+        _RUNS[key] = _holder_of(proc, me if run is None else run), run is not None
+    return _RUNS[key]
+
+
+def _holder_of(proc: Path, pid: int) -> Holder:
+    return Holder(
         user=re.sub(r"[@/]", "_", _user()),
         host=re.sub(r"[@/]", "_", socket.gethostname()) or "unknown",
-        pid=chosen,
-        started=_started(proc, chosen) or 0,
+        pid=pid,
+        started=_started(proc, pid) or 0,
         pid_namespace=_pid_namespace(proc),
         boot=_boot(proc),
     )
-    return holder, run is not None
 
 
 def _run_of(proc: Path, pid: int) -> int | None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from . import __version__
 from .datadir import Evidence
@@ -49,6 +49,13 @@ def ask(address: str, port: int, timeout: float = TIMEOUT) -> Answer:
     if answer.status != 200 or not isinstance(body, dict):
         return Answer(None, f"its agent answers with {answer.status}")
     return Answer(body)
+
+
+class Asker(Protocol):
+    """Asks many agents at once."""
+
+    def ask_all(self, addresses: Mapping[str, str]) -> dict[str, Answer]:
+        """Ask pods at their addresses for their /status."""
 
 
 class Peers:

@@ -25,6 +25,7 @@ from typing import Any
 from .. import settings as agent_settings
 from ..chain import Refused
 from ..offline import StepError, tool_version
+from ..peers import Peers
 from ..settings import SettingsError
 from . import (
     base,
@@ -142,7 +143,7 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
             usable, refused = ours, {label for label, error in why.items() if isinstance(error, OwnerError)}
             errors |= {label: str(error) for label, error in why.items()}
             catalogs = [one for one in catalogs if one.store not in why]
-    node_facts = _node_facts(found, node, facts, lsn)
+    node_facts = _node_facts(found, agent, node, facts, lsn)
     if arguments.kind is not None:
         turn = plan.Share(plan.on_demand(arguments.kind, now, catalogs, found, node_facts), catalogs)
     else:
@@ -347,10 +348,10 @@ def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple
     return errors, left
 
 
-def _node_facts(found: Settings, node: runner.Node, facts: server.Facts, lsn: int) -> plan.NodeFacts:
-    why = facts.problem or ""
-    if not why and facts.size < found.size:
-        why = f"the cluster is degraded: {facts.size} of {found.size} nodes"
+def _node_facts(
+    found: Settings, agent: agent_settings.Settings, node: runner.Node, facts: server.Facts, lsn: int
+) -> plan.NodeFacts:
+    why = facts.problem or server.degraded(agent, found.size, facts.size, Peers(agent.http_port))
     known = base.load(node.datadir, node.pod)
     return plan.NodeFacts(
         healthy=not why,

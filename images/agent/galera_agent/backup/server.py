@@ -12,6 +12,9 @@ from typing import Any
 import pymysql
 
 from .. import wsrep
+from ..members import listed
+from ..peers import Asker, member
+from ..settings import Settings
 from .binlog import Query, QueryError
 
 _TIMEOUT = 60
@@ -61,6 +64,22 @@ def connection(socket: Path, timeout: int | None = _TIMEOUT) -> Iterator[Query]:
         yield query
     finally:
         found.close()
+
+
+def degraded(settings: Settings, wanted: int, size: int, peers: Asker) -> str:
+    """Why the cluster lacks nodes that serve, empty where it does not. wanted: nodes; size: members of the component.
+
+    The seed is none of the nodes, and one that still gets its data is a member already. Who is silent may serve.
+    """
+    others = [pod for pod in map(settings.node_pod, range(wanted)) if pod != settings.pod]
+    seed = settings.seed_pod
+    answers = peers.ask_all({pod: settings.address(pod) for pod in [*others, seed]})
+    told = {pod: member(pod, pod == seed, 0, answer) for pod, answer in answers.items() if answer.status is not None}
+    nodes = size - (seed in told and told[seed].primary is not None)
+    if nodes < wanted:
+        return f"the cluster is degraded: {nodes} of {wanted} nodes"
+    lacking = [f"{pod} {told[pod].note}" for pod in others if pod in told and told[pod].primary is None]
+    return f"the cluster is degraded: {listed(lacking)}" if lacking else ""
 
 
 def facts(query: Query) -> Facts:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from ..peers import Answer, member
+from ..peers import Answer, Asker, member
 from ..settings import Settings
 from ..state import State
 from ..wsrep import Status
@@ -22,13 +22,6 @@ from . import settings as backup_settings
 
 EVERY_SECONDS = 5.0
 _FRESH_SECONDS = 1.0
-
-
-class Asker(Protocol):
-    """The part of the peers that is needed here (peers.Peers)."""
-
-    def ask_all(self, addresses: Mapping[str, str]) -> dict[str, Answer]:
-        """Ask pods at their addresses for their /status."""
 
 
 class Witness:

@@ -56,6 +56,21 @@ def test_play_that_a_play_started_is_a_run_of_its_own(proc: Path) -> None:
     assert _holder.current(proc, 140)[0].pid == 130
 
 
+def test_worker_that_a_killed_play_leaves_behind_stays_that_plays(proc: Path) -> None:
+    """It goes on with the items of its loop."""
+    _add(proc, 1, 0, ["init"])
+    _add(proc, 100, 1, PLAY)
+    _add(proc, 110, 100, PLAY)
+    before = _holder.current(proc, 110)
+    stat = proc / "110/stat"
+    stat.write_text(stat.read_text().replace(" S 100 ", " S 1 "))
+    assert before[0].pid == 100
+    assert _holder.current(proc, 110) == before
+    # another process that got its number
+    stat.write_text(stat.read_text().replace(" 1100 ", " 2200 "))
+    assert _holder.current(proc, 110)[0].pid == 110
+
+
 def test_process_outside_of_ansible_stands_for_itself(proc: Path) -> None:
     _add(proc, 1, 0, ["init"])
     _add(proc, 70, 1, ["pytest"])
