@@ -50,6 +50,7 @@ class Bench:
         for store in self.stores:
             store.create("owner.json", OWNER.to_json())
         self.facts = Facts(UUID, None, 3, "11.8.6-MariaDB-log")
+        self.degraded = ""
         self.archived: list[str] = []
         self.begun: list[str] = []
         self.failures: dict[str, str] = {}
@@ -93,13 +94,14 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "ibdata1").write_text("")
     monkeypatch.setattr(commands.settings, "load", lambda: replace(SETTINGS, incremental_interval_seconds=None))
-    agent = argparse.Namespace(pod="n-galera-2", socket=tmp_path / "socket", datadir=tmp_path / "data")
+    agent = argparse.Namespace(pod="n-galera-2", socket=tmp_path / "socket", datadir=tmp_path / "data", http_port=9200)
     monkeypatch.setattr(commands.agent_settings, "from_env", lambda env: agent)
     monkeypatch.setattr(commands, "open_stores", lambda settings: found.stores)
     monkeypatch.setattr(commands, "_step_back", lambda: None)
     monkeypatch.setattr(commands.signal, "signal", lambda *_: None)
     monkeypatch.setattr(commands.server, "connection", connection)
     monkeypatch.setattr(commands.server, "facts", lambda query: found.facts)
+    monkeypatch.setattr(commands.server, "degraded", lambda agent, wanted, size, peers: found.degraded)
     monkeypatch.setattr(commands.binlog, "inspect", lambda query, pod: NODE)
     monkeypatch.setattr(commands.binlog, "archive", found.archive)
     monkeypatch.setattr(commands.binlog, "begin", lambda query: found.begun.append("begun"))
@@ -140,6 +142,13 @@ class Silent(VolumeStore):
     def check(self) -> None:
         Silent.asked += 1
         threading.Event().wait()
+
+
+def test_no_backup_is_taken_while_the_cluster_is_degraded(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.degraded = "the cluster is degraded: n-galera-1 is starting: joins"
+    code, said = call(capsys, "tick")
+    assert (code, said["state"], said["message"]) == (0, "nothing", f"suspended: {bench.degraded}")
+    assert bench.begun == []
 
 
 @pytest.mark.parametrize("command", ["archive", "tick"])
