@@ -130,7 +130,7 @@ from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, Document, read_document
 from ansible_collections.stateful.galera.plugins.module_utils._site_lease import SiteLease
 from ansible_collections.stateful.galera.plugins.module_utils._wait import Waiter
-from ansible_collections.stateful.galera.plugins.module_utils._wsrep import cluster_facts
+from ansible_collections.stateful.galera.plugins.module_utils._wsrep import cluster_facts, goal_healthy
 
 if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._observe import Sight
@@ -179,7 +179,7 @@ def remove(module: AnsibleModule, client: Client, waiter: Waiter, lease: SiteLea
         sight = waiter.look() if module.check_mode else _await_step(client, waiter, module.params["name"], did)
         decision = _seed.to_remove(sight)
         if decision.action == "nothing":
-            return did, decision.reason, sight
+            return did, decision.reason, _settled(waiter, module.params["name"], did) if did else sight
         if decision.action == "refuse":
             raise GaleraError(f"{decision.reason} Nothing was removed.")
         if module.check_mode:
@@ -192,15 +192,25 @@ def remove(module: AnsibleModule, client: Client, waiter: Waiter, lease: SiteLea
 
 
 def _await_step(client: Client, waiter: Waiter, name: str, did: list[str]) -> Sight:
-    """Wait until there is a step to take. Raises GaleraError, which says what had been done."""
+    """Wait until there is a step to take. Raises GaleraError."""
 
     def lacks(sight: Sight) -> str:
         if _seed.to_remove(sight).action == "wait_gone" and sight.seed_claim is not None and sight.seed_claim_leaving:
             _free(client, sight.seed_claim)
         return _lacks(_seed.to_remove)(sight)
 
+    return _until(waiter, lacks, f"the cluster {name} to do without its seed", did)
+
+
+def _settled(waiter: Waiter, name: str, did: list[str]) -> Sight:
+    """Wait until all nodes are Synced without it: a first backup desyncs its node for a moment. Raises GaleraError."""
+    return _until(waiter, goal_healthy, f"all nodes of the cluster {name} to be Synced and Ready without its seed", did)
+
+
+def _until(waiter: Waiter, goal: t.Callable[[Sight], str], what: str, did: list[str]) -> Sight:
+    """What was seen when the goal was reached. Raises GaleraError, which says what had been done."""
     try:
-        return waiter.until(lacks, f"the cluster {name} to do without its seed")
+        return waiter.until(goal, what)
     except GaleraError as error:
         raise GaleraError(f"{error} {' '.join(did) or 'Nothing was removed.'}") from error
 

@@ -218,6 +218,32 @@ def test_seed_is_not_removed_when_the_nodes_cannot_be_read(api: FakeKubernetes) 
     assert api.writes() == []
 
 
+@pytest.mark.parametrize("looks", [3, None], ids=["for a moment", "for good"])
+def test_what_is_seen_at_the_end_is_not_the_moment_in_which_a_first_backup_desyncs_its_node(
+    api: FakeKubernetes, looks: int | None
+) -> None:
+    """looks: at the pods, after which the node is Synced again."""
+    _nodes(api)
+    _record(api)
+    _seed(api)
+    _world(api)
+    goes_on, seen = api.before, {"looks": 0}
+
+    def backs_up(method: str, path: str) -> None:
+        goes_on(method, path)
+        if api.get("PersistentVolumeClaim", "demo-galera-seed-volume-claim") is None:
+            seen["looks"] += method == "GET" and path.endswith("/pods")
+            over = looks is not None and seen["looks"] > looks
+            api.agents["demo-galera-2"] = _agent("Synced" if over else "Donor/Desynced", size=3)
+
+    api.before = backs_up
+    if looks is not None:
+        assert {row["state"] for row in _run(api, "absent")["nodes"]} == {"Synced"}
+        return
+    with pytest.raises(GaleraError, match=r"Waited 1 s for all nodes .* without its seed, .*Donor.* Removed the claim"):
+        _run(api, "absent", timeout=1)
+
+
 def test_claim_stays_when_a_node_is_lost_after_the_seed_went(api: FakeKubernetes) -> None:
     _nodes(api)
     _record(api)
