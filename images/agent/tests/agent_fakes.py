@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An API server in memory, a clock that is set by hand, a child process, and a process that holds a lock."""
+"""An API server in memory, other agents, a clock that is set by hand, a child process, one that holds a lock."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import contextlib
 import copy
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from galera_agent.kube import ApiError
+from galera_agent.peers import Answer
 
 
 class FakeChild:
@@ -126,3 +127,15 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         server.communicate(b"")
+
+
+class Others:
+    """The other agents; who is not among the answers is silent. then: what happens between them and the next step."""
+
+    def __init__(self, answers: Mapping[str, Answer], then: Callable[[], None] = lambda: None) -> None:
+        self.answers, self.then, self.asked = answers, then, list[str]()
+
+    def ask_all(self, addresses: Mapping[str, str]) -> dict[str, Answer]:
+        self.asked += addresses
+        self.then()
+        return {pod: self.answers.get(pod, Answer(None, "it is silent")) for pod in addresses}

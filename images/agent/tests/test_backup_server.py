@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
+from agent_fakes import Others
 from agent_rig import status
 from galera_agent.backup.server import degraded
 from galera_agent.peers import Answer
@@ -13,16 +12,6 @@ from galera_agent.settings import Settings
 from galera_agent.state import Snapshot, report
 
 ONE, TWO, SEED = "n-galera-1", "n-galera-2", "n-galera-seed-0"
-
-
-class Others:
-    """The other agents; who is not among the answers is silent."""
-
-    def __init__(self, answers: Mapping[str, Answer]) -> None:
-        self.answers = answers
-
-    def ask_all(self, addresses: Mapping[str, str]) -> dict[str, Answer]:
-        return {pod: self.answers.get(pod, Answer(None, "it is silent")) for pod in addresses}
 
 
 def serves(pod: str, local_state: str = "4") -> Answer:

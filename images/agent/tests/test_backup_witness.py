@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from agent_fakes import Others
 from agent_rig import A, B, status
 from backup_samples import settings_json
 from galera_agent.backup.witness import Witness
@@ -21,18 +21,6 @@ ROWS = {
     "cluster_size": "3",
     "incoming_addresses": "10.0.0.1:0,10.0.0.2:0,10.0.0.3:0",
 }
-
-
-class Others:
-    """The other nodes; what happens between their answers and the next step is in then."""
-
-    def __init__(self, answers: Mapping[str, Answer], then: Callable[[], None] = lambda: None) -> None:
-        self.answers, self.then, self.asked = answers, then, list[str]()
-
-    def ask_all(self, addresses: Mapping[str, str]) -> dict[str, Answer]:
-        self.asked += addresses
-        self.then()
-        return {pod: self.answers.get(pod, Answer(None, "it is silent")) for pod in addresses}
 
 
 def said(pod: str, *vouches: str, age: float = 0.1, **rows: str) -> Answer:
