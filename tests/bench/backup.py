@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import ROUNDS, Row, client, gone, kubectl, one, play, ready, seconds, until
+from common import COMPONENT, ROUNDS, Row, client, gone, kubectl, one, play, ready, seconds, until
 from objects import BUCKET, KEYS, apply, pod, serve_s3
 from restore import against_hands
 
@@ -88,8 +88,7 @@ def in_agent(*words: str, node: str = NODE) -> dict[str, Any]:
 
 def tick(kind: str) -> dict[str, Any]:
     """Take a backup, once all nodes are ready."""
-    nodes = "app.kubernetes.io/instance=b,app.kubernetes.io/component=node"
-    until(lambda: ready(NAMESPACE, nodes, 3), "three ready nodes before a backup")
+    until(lambda: ready(NAMESPACE, f"{COMPONENT}=node", 3), "three ready nodes before a backup")
     return in_agent("tick", kind)
 
 

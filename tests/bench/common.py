@@ -19,6 +19,7 @@ from objects import remove_namespaces
 PROJECT = Path(__file__).resolve().parents[2]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 POLL = 0.1
+COMPONENT = "app.kubernetes.io/instance=b,app.kubernetes.io/component"
 INVENTORY = """[all:vars]
 galera_cluster_docker_image={mariadb}
 galera_cluster_haproxy_docker_image={haproxy}
@@ -122,27 +123,32 @@ def one(folder: Path, namespace: str, more: str = "", volume: str = "1Gi") -> Pa
     return write_inventory(folder, "\n[template_target]\nlocalhost\n", variables + more, volume)
 
 
-def start_by_hand(folder: Path, namespace: str) -> float:
+def synced(namespace: str) -> None:
+    """Wait until the three nodes are Ready, that is Synced, and the first INSERT through HAProxy is in."""
+    until(lambda: ready(namespace, f"{COMPONENT}=node", 3), "the nodes")
+    insert(namespace)
+
+
+def start_by_hand(folder: Path, namespace: str) -> tuple[float, float]:
     """Apply what was rendered from the seed on, in the documented order with kubectl, polling every 100 ms.
 
-    Ends when the seed is gone and the first INSERT is in. Returns the seconds until the seed was Ready.
+    Ends when the seed is gone. Returns the seconds until the seed was Ready, and those until the first INSERT was in.
     """
-    component = "app.kubernetes.io/instance=b,app.kubernetes.io/component="
     begin = time.monotonic()
     kubectl("apply", "-f", f"{folder}/galera-3-seed.yml")
-    until(lambda: ready(namespace, component + "seed", 1), "the seed")
+    until(lambda: ready(namespace, f"{COMPONENT}=seed", 1), "the seed")
     started = time.monotonic() - begin
     for name in ("nodes", "haproxy"):
         kubectl("apply", "-f", f"{folder}/galera-3-{name}.yml")
-    until(lambda: ready(namespace, component + "node", 3), "the nodes")
+    synced(namespace)
+    inserted = time.monotonic() - begin
     kubectl("delete", "-f", f"{folder}/galera-3-seed.yml", "--wait=false")
     until(
         lambda: not kubectl("-n", namespace, "get", "pod", "b-galera-seed-0", "-o", "name", check=False).stdout,
         "the seed's end",
     )
     kubectl("-n", namespace, "delete", "pvc", "b-galera-seed-volume-claim", "--wait=false")
-    insert(namespace)
-    return started
+    return started, inserted
 
 
 def gone(namespace: str) -> None:

@@ -287,8 +287,8 @@ def test_only_the_donors_ten_seconds_are_left_out(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("role", "given", "run"),
     [
-        ("donor", "-u stdio TCP:10.0.0.1:4444,retry=300", "-T 600 -t 60 stdio TCP:10.0.0.1:4444,retry=300"),
-        ("joiner", "-u TCP-LISTEN:4444,reuseaddr stdio", "-T 600 -u TCP-LISTEN:4444,reuseaddr stdio"),
+        ("donor", "-u stdio TCP:10.0.0.1:4444,retry=300", "-b 262144 -T 600 -t 60 stdio TCP:10.0.0.1:4444,retry=300"),
+        ("joiner", "-u TCP-LISTEN:4444,reuseaddr stdio", "-b 262144 -T 600 -u TCP-LISTEN:4444,reuseaddr stdio"),
         ("donor", "-V", "-V"),
     ],
 )
