@@ -151,7 +151,8 @@ class Runner:
     def run(self, again: bool = False, remove: bool = False) -> Ended:
         """Start it if needed and wait for its end. Raises GaleraError where it fails, is busy or takes too long.
 
-        remove: do not leave a Job that has ended; its pod would keep the claims that it used from being deleted.
+        remove: do not leave a Job that has ended; its pod would keep the claims that it used from being deleted. Its end
+        is not waited for: whoever runs the Job again does that.
         """
         end = self._clock() + self._timeout
         step = self.step(again)
@@ -176,12 +177,12 @@ class Runner:
             if state.state == SUCCEEDED:
                 ended = Ended(step in ("create", "replace", "wait"), log)
                 if remove:
-                    self._remove(max(end, self._clock() + _REMOVE_SECONDS))
+                    self._client.delete(_JOB, live)
                 return ended
             if state.state == FAILED:
                 said = shorten(" ".join(log[-8:]), 1200)
                 if remove:
-                    self._remove(max(end, self._clock() + _REMOVE_SECONDS))
+                    self._client.delete(_JOB, live)
                 raise GaleraError(f"{self._document} failed ({state.why}). Its last words: {said or 'none'}")
             if self._clock() >= end:
                 raise GaleraError(
