@@ -255,8 +255,12 @@ def _nodes(client: Client, names: Names, servers: t.Sequence[Manifest]) -> list[
 
 def ask_agent(client: Client, names: Names, pod: Manifest) -> tuple[Manifest | None, str]:
     """The agent's status, or None and why there is none. Raises ApiError only when we may not ask."""
-    if not (pod.get("status") or {}).get("podIP"):
+    status = pod.get("status") or {}
+    if not status.get("podIP"):
         return None, ""
+    if status.get("phase") in ("Succeeded", "Failed"):
+        # Its address is nobody's: there would be no refusal, but silence
+        return None, "its pod has ended"
     name = pod["metadata"]["name"]
     path = f"{KINDS['Pod'].path(names.namespace, f'http:{name}:{AGENT_PORT}')}/proxy/status"
     try:

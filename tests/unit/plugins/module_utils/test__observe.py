@@ -126,6 +126,16 @@ def test_pod_without_an_address_is_not_asked(api: FakeKubernetes) -> None:
     assert client.requests == 6
 
 
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_pod_that_has_ended_is_not_asked(api: FakeKubernetes, phase: str) -> None:
+    client = _fill(api)
+    ended = pod("demo-galera-1")
+    ended["status"]["phase"] = phase
+    api.add(ended)
+    seen = _observe.look(client, NAMES, 3).nodes[1]
+    assert (seen.phase, seen.reason, client.requests) == ("unknown", "its pod has ended", 6)
+
+
 def test_agents_that_may_not_be_asked(api: FakeKubernetes) -> None:
     client = _fill(api)
     path = "/api/v1/namespaces/db/pods/http:demo-galera-1:9200/proxy/status"
