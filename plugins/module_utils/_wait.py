@@ -20,6 +20,9 @@ if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._observe import Names
 
 _LOOK_SECONDS = 0.4
+# after a while: each look costs the API server and the agents what they need for the work that is waited for
+_LATER_LOOK_SECONDS = 0.8
+_LATER_SECONDS = 10.0
 _EVENT_SECONDS = 3.0
 _LOG_LINES = 8
 
@@ -63,6 +66,7 @@ class Waiter:
 
         what: what is waited for, for the message. Raises GaleraError when it cannot be reached or the time is up.
         """
+        began = self._clock()
         while True:
             sight = self.look()
             lacks = goal(sight)
@@ -76,7 +80,7 @@ class Waiter:
             if now >= self._deadline:
                 notes = " ".join(self._explain(each) for each in troubles)
                 raise GaleraError(f"Waited {self._timeout:g} s for {what}, last seen: {lacks}. {notes}".rstrip())
-            self._sleep(_LOOK_SECONDS)
+            self._sleep(_LOOK_SECONDS if now - began < _LATER_SECONDS else _LATER_LOOK_SECONDS)
 
     def _troubles(self, sight: Sight, now: float) -> list[_pods.Trouble]:
         """What keeps the pods from starting; Events are asked for only now and then, and only while something pends."""

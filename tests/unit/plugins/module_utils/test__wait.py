@@ -63,6 +63,20 @@ def test_goal_that_is_reached_later(api: FakeKubernetes) -> None:
     assert clock.now == pytest.approx(1001.2)
 
 
+def test_what_takes_long_is_looked_at_less_often(api: FakeKubernetes) -> None:
+    waiter, clock = _waiter(api, timeout=60)
+    looks: list[float] = []
+
+    def goal(sight: Sight) -> str:
+        looks.append(clock.now - 1000.0)
+        return "not yet" if clock.now < 1020.0 else ""
+
+    waiter.until(goal, "something")
+    pauses = [(before, round(after - before, 1)) for before, after in itertools.pairwise(looks)]
+    assert {pause for before, pause in pauses if before < 9.9} == {0.4}
+    assert {pause for before, pause in pauses if before > 10.1} == {0.8}
+
+
 def test_time_is_up(api: FakeKubernetes) -> None:
     waiter, clock = _waiter(api)
     with pytest.raises(GaleraError) as error:
