@@ -132,10 +132,8 @@ def _rehearse_held(
 def _hold(client: Client, live: Manifest, dry_run: bool) -> None:
     """Take away a rollingUpdate that is somebody else's: only a patch can, an apply leaves what others own."""
     document = Document("nodes", KINDS["StatefulSet"], live)
-    query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
     body = {"spec": {"updateStrategy": {**_rollout.HELD, "rollingUpdate": None}}}
-    what = f"The update strategy of {document} was not changed"
-    client.ask("PATCH", document.path, query, body, "application/merge-patch+json", what)
+    client.merge(document.path, body, f"The update strategy of {document} was not changed", dry_run)
 
 
 def in_order(plan: Plan, outcomes: t.Sequence[Outcome]) -> list[Outcome]:

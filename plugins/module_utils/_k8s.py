@@ -204,6 +204,16 @@ class Client:
         )
         return answer.json(), answer.status == 201
 
+    def merge(
+        self, path: str, body: Manifest, what: str, dry_run: bool = False, conflicts_pass: bool = True
+    ) -> Manifest:
+        """JSON merge patch of what lies at path; answers the whole object as it is then.
+
+        body: what changes, null removes. what: how the sentence of an error begins.
+        """
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        return self.ask("PATCH", path, query, body, "application/merge-patch+json", what, conflicts_pass).json()
+
     def delete(self, kind: Kind, manifest: Manifest) -> bool:
         """Delete exactly this object (by its uid), gracefully; False when it is gone already.
 

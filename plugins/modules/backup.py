@@ -98,7 +98,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _backups
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
-from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER, Client
+from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
 from ansible_collections.stateful.galera.plugins.module_utils._observe import Names
 
@@ -202,8 +202,7 @@ def _write_request(client: Client, names: Names, state: dict[str, t.Any], reques
     path = _MAP.path(names.namespace, _backups.state_name(names.name))
     version = {"resourceVersion": state["metadata"]["resourceVersion"]}
     body = {"metadata": version, "data": {"request": request}}
-    query = {"fieldManager": FIELD_MANAGER}
-    client.ask("PATCH", path, query, body, "application/merge-patch+json", what, conflicts_pass=False)
+    client.merge(path, body, what, conflicts_pass=False)
 
 
 def work(module: AnsibleModule) -> dict[str, t.Any]:

@@ -165,7 +165,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _backups, _recovery
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import WAIT_SPEC, argument_spec, run, target
 from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError
-from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER, Client
+from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
 from ansible_collections.stateful.galera.plugins.module_utils._observe import Names, Sight, ask_agent, component, look
 from ansible_collections.stateful.galera.plugins.module_utils._site_lease import SiteLease
@@ -236,9 +236,8 @@ def write_consent(client: Client, names: Names, consent: _recovery.Offer | None,
         body["metadata"] = {"resourceVersion": version}
     path = KINDS["ConfigMap"].path(names.namespace, names.state)
     what = "The consent was not written, because the record of the cluster changed meanwhile: run again"
-    query = {"fieldManager": FIELD_MANAGER}
     try:
-        client.ask("PATCH", path, query, body, "application/merge-patch+json", what, conflicts_pass=not version)
+        client.merge(path, body, what, conflicts_pass=not version)
     except ApiError as error:
         if error.status != 409:
             raise

@@ -87,7 +87,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _backups
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
-from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER, Client
+from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
 from ansible_collections.stateful.galera.plugins.module_utils._site_lease import SiteLease
 
@@ -129,10 +129,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         if changed and not module.check_mode:
             lease.check()
             body = {"metadata": {"annotations": changes["annotations"]}, "data": changes["data"]}
-            what = f"The ConfigMap {name} was not changed"
-            path, query = _MAP.path(names.namespace, name), {"fieldManager": FIELD_MANAGER}
-            answer = client.ask("PATCH", path, query, body, "application/merge-patch+json", what)
-            after["data"] = answer.json().get("data") or {}
+            live = client.merge(_MAP.path(names.namespace, name), body, f"The ConfigMap {name} was not changed")
+            after["data"] = live.get("data") or {}
     finally:
         lease.leave(keep=True)
     return {
