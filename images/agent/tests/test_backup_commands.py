@@ -252,6 +252,8 @@ def test_the_patience_with_a_target_goes_on_while_it_cannot_be_read(
     code, said = call(capsys, "tick", *last, "--failed-in", gone.label)
     assert (code, said["state"], said["not_in"], said["soon"]) == (0, "succeeded", [gone.label], True)
     assert bench.planned == [[bench.stores[0].label]]
+    code, said = call(capsys, "tick", "--kind", "full", "--failed-in", gone.label)
+    assert (code, said["state"], said["not_in"]) == (0, "succeeded", [gone.label])
 
 
 def test_the_targets_of_a_backup_that_is_made_nowhere_are_tried_together_then(

@@ -12,7 +12,7 @@ import pytest
 from backup_samples import UUID, catalog, full, put_segment
 from binlog_samples import write
 from galera_agent.backup import binlog as archiver
-from galera_agent.backup import fork, points, segment, streams, summary
+from galera_agent.backup import fork, points, segment, summary
 from galera_agent.backup.binlog import Outcome
 from galera_agent.backup.binlog_events import Gtid, Transaction
 from galera_agent.backup.fork import Fork
@@ -156,11 +156,11 @@ def test_nothing_is_replayed_on_a_backup_from_after_it(server: Server, store: Vo
     before = replace(full(NOW - timedelta(minutes=9)), gtid="1-1-8")
     after = replace(full(NOW + timedelta(minutes=9)), gtid="1-1-8")
     found = catalog([before, after])
-    assert [one.after for one in streams._steps(store, found.backups[:1], Target())] == [8]
+    assert [one.after for one in points.steps(store, found.backups[:1], Target())] == [8]
     with pytest.raises(TargetError, match="transaction 8 was committed again after 2026-11-21T14:00:00Z"):
-        streams._steps(store, found.backups[1:], Target())
-    assert streams._steps(store, found.backups[1:], Target(time=after.finished)) == []
-    intervals, _ = points.known_intervals(store, found)
+        points.steps(store, found.backups[1:], Target())
+    assert points.steps(store, found.backups[1:], Target(time=after.finished)) == []
+    intervals = points.known(store, found).intervals
     assert [(one.first, one.last, one.until) for one in intervals] == [(8, 10, NOW), (8, 8, after.finished)]
 
 
@@ -173,10 +173,10 @@ def test_times_between_idle_backups_need_no_archive(server: Server, store: Volum
     ends = [NOW + timedelta(minutes=number) for number in (10, 20)]
     found = catalog([full(end) for end in ends])
     first, second = (one.manifest.finished for one in found.backups)
-    assert streams._steps(store, found.backups[:1], Target(time=second), found) == []
+    assert points.steps(store, found.backups[:1], Target(time=second), found) == []
     for late in (second + timedelta(seconds=1), first - timedelta(seconds=1)):
         with pytest.raises(TargetError):
-            streams._steps(store, found.backups[:1], Target(time=late), found)
+            points.steps(store, found.backups[:1], Target(time=late), found)
 
 
 def test_numbers_of_another_domain_are_other_transactions(store: VolumeStore) -> None:
@@ -186,7 +186,7 @@ def test_numbers_of_another_domain_are_other_transactions(store: VolumeStore) ->
     own = put_segment(store, backup, 21, 30, NOW + timedelta(minutes=30))
     store.put(own.key, replace(own, domain=2).to_json())
     with pytest.raises(TargetError, match="is of domain 1, and the archive of domain 2"):
-        streams._steps(store, catalog([backup]).backups, Target())
+        points.steps(store, catalog([backup]).backups, Target())
 
 
 def test_segments_that_were_put_together_are_refused() -> None:

@@ -217,7 +217,9 @@ def test_a_place_without_a_backup_is_named(store: Store, tmp_path: Path) -> None
 
 def test_an_archive_that_cannot_be_read_is_told(store: Store, tmp_path: Path) -> None:
     store.put(put_segment(store, SECOND, 31, 40, at("2026-11-21 04:00")).key, b"{}")
-    with pytest.raises(Refused, match=r"no backup ended at the wanted point.*archive of binary logs cannot be read: "):
+    with pytest.raises(
+        Refused, match=r"no backup ended at the wanted point.*nearest that can be restored .*json cannot be used: "
+    ):
         taken(tmp_path, [], target_point=Target(time=at("2026-11-20 00:00")))
 
 

@@ -258,6 +258,23 @@ def test_a_backup_that_a_target_did_not_take_is_tried_again_with_patience(bench:
         assert bench.words[-1] == ("tick", "--failures", str(number), "--failed-at", ANY, "--failed-in", *tried)
 
 
+def test_one_that_was_asked_for_does_not_end_the_patience_with_a_target_that_is_away(bench: Bench) -> None:
+    bench.rounds(1)
+    bench.started[-1].ends("succeeded", backup="b1", not_in=["s3://b/n"])
+    bench.rounds(3)
+    bench.started[-1].ends("nothing", next=later(days=1))
+    bench.ask(kind="full")
+    bench.rounds(6)
+    assert bench.words[-1] == ("tick", "--kind", "full", *FAILED_IN)
+    bench.started[-1].ends("succeeded", backup="b2", not_in=["s3://b/n"])
+    bench.rounds(3)
+    assert (bench.words[-1][:3], bench.words[-1][5:]) == (("tick", "--failures", "1"), FAILED_IN)
+    bench.started[-1].ends("nothing", next=later(days=1))
+    bench.ask(action="verify", id="r2")
+    bench.rounds(6)
+    assert bench.words[-1] == ("verify", "latest")
+
+
 def test_what_runs_is_shown(bench: Bench) -> None:
     bench.rounds()
     bench.started[0].last = {"type": "begin", "command": "tick", "kind": "full"}

@@ -87,6 +87,66 @@ def test_latest_does_not_end_earlier_since_a_segment_is_missing(both: tuple[Volu
     assert taken(target_point=Target(), fallback=True) == ["two transaction 20"]
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut", "document", "another"])
+@pytest.mark.parametrize(
+    ("target", "needed"),
+    [(Target(), 3), (Target(sequence=27), 2), (Target(time=at("2026-11-21 01:50")), 1)],
+    ids=["latest", "sequence", "time"],
+)
+def test_what_a_damaged_segment_held_comes_from_others(
+    both: tuple[VolumeStore, VolumeStore], monkeypatch: pytest.MonkeyPatch, damage: str, target: Target, needed: int
+) -> None:
+    """Two nodes have archived the same: the last one begins in the one before it, as after a change of leader."""
+    store = both[0]
+    damaged = put_segment(store, FULL, 21, 30, at("2026-11-21 02:00"))
+    ranges = [(21, 25), (25, 29), (28, 30)]
+    others = [put_segment(store, FULL, first, last, at("2026-11-21 02:10")) for first, last in ranges]
+    if damage == "gone":
+        store.delete(damaged.object.key)
+    elif damage == "cut":
+        store.put(damaged.object.key, b"")
+    else:
+        store.put(damaged.key, b"{}" if damage == "document" else others[0].to_json())
+    log: list[str] = []
+    monkeypatch.setattr(streams, "open_targets", lambda file, volume: [store])
+    (found,) = streams.sources(replace(restore.Plan(), target_point=target), log.append)
+    assert [(one.segment.first, one.segment.last) for one in found._steps] == [(11, 20), *ranges[:needed]]
+    told = [line for line in log if line.startswith("passed over, since other segments hold the same transactions: ")]
+    assert [damaged.key.removesuffix(".json") in line for line in told] == [True]
+
+
+def test_without_the_last_segment_a_point_before_it_is_reached(both: tuple[VolumeStore, VolumeStore]) -> None:
+    for store in both:
+        store.put(put_segment(store, FULL, 21, 30, at("2026-11-21 02:00")).key, b"{}")
+    assert taken(target_point=Target(sequence=20)) == ["one transaction 20", "two transaction 20"]
+    assert taken(target_point=Target(time=at("2026-11-21 01:30"))) == [
+        "one time 2026-11-21T01:30:00Z",
+        "two time 2026-11-21T01:30:00Z",
+    ]
+    for target, told in (
+        (Target(), "cannot be used: .*: the archive is not whole"),
+        (Target(sequence=21), "cannot be used: .*; the archive has no transactions 21 to 21"),
+        (
+            Target(time=at("2026-11-21 01:31")),
+            "cannot be used: .*; the archive goes on without a hole only to 2026-11-21T01:30:00Z",
+        ),
+    ):
+        with pytest.raises(Refused, match=told):
+            taken(target_point=target)
+
+
+def test_a_damaged_end_of_the_archive_is_told_and_does_not_count(both: tuple[VolumeStore, VolumeStore]) -> None:
+    store = both[0]
+    damaged = [put_segment(store, FULL, first, first + 9, at(f"2026-11-21 02:{first}")) for first in (21, 31)]
+    for one in damaged:
+        store.put(one.key, b"{}")
+    (target,) = summary.describe([(store, catalog.read(store))], at("2026-11-21 05:00"))["targets"]
+    assert [(one["first"], one["last"], one["until"]) for one in target["intervals"]] == [
+        (10, 20, "2026-11-21T01:30:00Z")
+    ]
+    assert [one.split(" ")[0] for one in target["problems"]] == [one.key for one in reversed(damaged)]
+
+
 def test_what_cannot_be_replayed_is_told(both: tuple[VolumeStore, VolumeStore]) -> None:
     """No interval goes over a segment of which only the document is there."""
     store = both[0]

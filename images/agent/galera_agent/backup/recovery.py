@@ -115,6 +115,11 @@ def intervals(
     return result
 
 
+def reach(after: int, spans: Iterable[Span]) -> int:
+    """Up to which sequence an archive goes on without a hole from one; that itself where it does not."""
+    return next((last for first, last in covered(spans) if first <= after + 1 <= last), after)
+
+
 def unchanged(base: Manifest, backups: Iterable[Manifest], time: datetime) -> bool:
     """Whether backups of its history show that from a backup to a time nothing was committed."""
     points = _points([base, *(one for one in backups if one.uuid == base.uuid)], 0)
@@ -194,7 +199,7 @@ def steps(
             found = list(_steps(after, chosen(spans, after, target.sequence), load))
             _check_line(since, found)
             return found
-        end = next((last for first, last in covered(spans) if first <= after + 1 <= last), after)
+        end = reach(after, spans)
         wanted = chosen(spans, after, end)
     except GapError as error:
         raise TargetError(str(error)) from None

@@ -98,8 +98,7 @@ class Scheduler:
         """view: what of the cluster may end the reason for which a request waits, when it changes."""
         self._leader, self._board, self._unfit, self._seqno = leader, board, unfit, seqno
         self._history, self._stay, self._meant = history, -1, ""
-        self._start, self._log, self._file, self._clock = start, log, file, clock
-        self._view = view
+        self._start, self._log, self._file, self._clock, self._view = start, log, file, clock, view
         self._settings: Settings | None = None
         self._refused, self._refused_at = "", float("-inf")
         self._seen: int | None = None
@@ -264,7 +263,6 @@ class Scheduler:
             words = ["tick"]
             if progress.failed_at is not None:
                 words += ["--failures", str(progress.failures), "--failed-at", f"{progress.failed_at:.0f}"]
-                words += [word for one in progress.failed_in for word in ("--failed-in", one)]
             self._begin_work(words)
         interval = settings.binlog_interval_seconds
         if interval is not None and self._archiver is None and now >= progress.next_archive:
@@ -318,7 +316,10 @@ class Scheduler:
             self._board.answer(request, "running", "", f"waits: {why}")
 
     def _begin_work(self, words: Sequence[str]) -> None:
-        self._stay, self._meant, self._work = self._history.stay, self._digest, self._start(words)
+        # Also one that was asked for: it does not end the patience with a target that is away
+        lacking = self._progress.failed_in if words[0] == "tick" else []
+        self._stay, self._meant = self._history.stay, self._digest
+        self._work = self._start([*words, *(word for one in lacking for word in ("--failed-in", one))])
 
     def _publish(self) -> None:
         progress, now = self._progress, self._clock()

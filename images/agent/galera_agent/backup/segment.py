@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
@@ -31,6 +31,14 @@ _OBJECTS = (".zst", ".zst.age")
 
 class SegmentError(ValueError):
     """The document beside a segment is none that this version understands; the text names the field."""
+
+
+class UnusableError(SegmentError):
+    """A segment of which nothing can be replayed. key: that of its document."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(why)
+        self.key = key
 
 
 class GapError(Exception):
@@ -143,28 +151,30 @@ def stored(store: Store, uuid: str) -> Iterator[Span]:
         before = next(_spans([key]), None)
 
 
-def problem(store: Store, found: Iterable[Segment]) -> str:
-    """Why one of these is not whole, empty where all are. Raises StoreError."""
-    objects = [one.object for one in found]
-    days = sorted({one.key.rpartition("/")[0] for one in objects})
+def check_whole(store: Store, found: Iterable[Segment]) -> None:
+    """Raise UnusableError for the first of these of which the object is not there as it was. Raises StoreError."""
+    segments = list(found)
+    days = sorted({one.object.key.rpartition("/")[0] for one in segments})
     there = {entry.key: entry.size for day in days for entry in store.list(f"{day}/")}
-    for one in objects:
-        if one.key not in there:
-            return f"{one.key} is missing"
-        if there[one.key] != one.size:
-            return f"{one.key} has {there[one.key]} bytes, not {one.size}"
-    return ""
+    for one in segments:
+        key, size = one.object.key, one.object.size
+        if key not in there:
+            raise UnusableError(one.key, f"{key} is missing")
+        if there[key] != size:
+            raise UnusableError(one.key, f"{key} has {there[key]} bytes, not {size}")
 
 
-def stretches(store: Store, uuid: str) -> list[Span]:
+def stretches(store: Store, uuid: str, without: Container[str] = ()) -> list[Span]:
     """What all stored segments of a cluster cover together, as if those without a hole were one. Raises StoreError.
+
+    without: the keys of documents that do not count.
 
     A stretch has the key of a segment that ends it; where several do, it is there with each. The last one is of the
     newest day. There may be millions of segments, of which few are held in memory at a time.
     """
     merged: list[Span] = []
     newest: Span | None = None
-    for newest in stored(store, uuid):
+    for newest in (one for one in stored(store, uuid) if one.key not in without):
         one, before = newest, merged[-1] if merged else None
         if before is not None and before.first <= one.first <= before.last + 1 and one.last != before.last:
             merged[-1] = before if one.last < before.last else Span(before.first, one.last, one.key)

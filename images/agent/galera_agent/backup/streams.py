@@ -20,7 +20,7 @@ from .. import chain as directories
 from .. import offline
 from ..chain import Refused
 from ..sources import TARGET_EXTRA, TEMP_EXTRA, beside
-from . import catalog, fork, points, programs, recovery, segment, selection, settings
+from . import catalog, points, programs, recovery, selection, settings
 from .document import to_time
 from .manifest import StoredObject
 from .pipe import Limit
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from ..restore import Plan
 
 IDENTITY = "age-identity"
+# So many of the segments that cannot be used are named
+_NAMED = 3
 # Progress is told in steps of so many percent
 _STEP = 10
 
@@ -310,7 +312,7 @@ def _source(
         return candidate
     store, read = next(one for one in stores if one[0].label == candidate[-1].store)
     try:
-        steps = _steps(store, candidate, plan.target_point, read)
+        steps = points.steps(store, candidate, plan.target_point, read, log)
     except (TargetError, SegmentError, StoreError) as error:
         return f"{name} in {store.label}: {error}"
     return Streams(store, candidate, steps, plan.target_point, plan.keys / IDENTITY, log)
@@ -339,34 +341,6 @@ def check_key(identity: Path, needed: Sequence[Sequence[str]]) -> None:
             )
 
 
-def _steps(store: Store, chosen: Chosen, target: Target | None, read: catalog.Catalog | None = None) -> list[Step]:
-    """What is replayed on a chain. read: what its store holds, of which later backups tell up to when nothing came."""
-    if target is None:
-        return []
-    last = chosen[-1].manifest
-    spans, load = segment.spans(store, last.uuid), points.load_segment(store)
-    gone_back = fork.read(store, last.uuid)
-    others = [] if read is None else [one.manifest for one in read.backups if not read.problem_of(one.name)]
-    if gone_back is not None and last.finished > gone_back.since:
-        later = [one for one in others if one.finished > gone_back.since]
-        if target.time is not None and recovery.unchanged(last, later, target.time):
-            return []
-        raise TargetError(str(gone_back))
-    if not spans:
-        if target.time is not None and recovery.unchanged(last, others, target.time):
-            return []
-        raise TargetError("there is no archive of binary logs of its cluster")
-    domain = points.domain_of(spans, load)
-    mine = [one for one in others if one.uuid == last.uuid and (gone_back is None or one.finished <= gone_back.since)]
-    after = recovery.start(last, target, domain)
-    found = recovery.steps(after, target, spans, load, last.finished, recovery.ends(mine, domain))
-    if foreign := [one.segment for one in found if one.segment.domain != domain]:
-        raise TargetError(f"{foreign[0].key} is of domain {foreign[0].domain}, and the archive of domain {domain}")
-    if torn := segment.problem(store, [one.segment for one in found]):
-        raise TargetError(f"{torn}: the archive is not whole")
-    return found
-
-
 def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catalog]], target: Target | None) -> str:
     """Why nothing can be restored, and where a point was wanted, which points can be."""
     places = ", ".join(store.label for store, _ in stores)
@@ -377,8 +351,9 @@ def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catal
     words = []
     for store, read in stores:
         try:
-            found, domain = points.known_intervals(store, read)
-            words.append(f"{store.label}: {recovery.nearest(found, target, domain)}")
+            known = points.known(store, read)
+            nearest = recovery.nearest(known.intervals, target, known.domain)
+            words.append("; ".join([f"{store.label}: {nearest}", *known.unusable[:_NAMED]]))
         except (StoreError, SegmentError) as error:
             words.append(f"{store.label}: the archive of binary logs cannot be read: {error}")
     return f"{text}; {'; '.join(words)}"

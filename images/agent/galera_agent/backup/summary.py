@@ -31,15 +31,18 @@ def _target(store: Store, found: Catalog | str, now: datetime, rule: Retention) 
         return {"target": store.label, "error": found, **empty}
     problems = [*_unprotected(found), *found.problems]
     try:
-        intervals, domain, gone = points.known(store, found)
-        if gone is not None:
+        known = points.known(store, found)
+        problems += known.unusable
+        if known.broken_off is not None:
+            first, last = known.broken_off
             problems.append(
-                f"transactions {gone[0]} to {gone[1]} are not archived: what comes after them can be restored only "
+                f"transactions {first} to {last} are not archived: what comes after them can be restored only "
                 "from the next backup on"
             )
     except (StoreError, SegmentError) as error:
-        intervals, domain = [], 0
+        known = points.Known()
         problems.append(f"the archive of binary logs cannot be read: {error}")
+    holes = recovery.holes(known.intervals)
     return {
         "target": found.store,
         "error": None,
@@ -50,9 +53,9 @@ def _target(store: Store, found: Catalog | str, now: datetime, rule: Retention) 
         ],
         "incomplete": list(found.incomplete)[-_MOST_PROBLEMS:],
         "problems": problems[:_MOST_PROBLEMS],
-        "domain": domain,
-        "intervals": [_interval(one) for one in intervals[-_MOST_BACKUPS:]],
-        "holes": [[to_time(since), to_time(until)] for since, until in recovery.holes(intervals)][-_MOST_PROBLEMS:],
+        "domain": known.domain,
+        "intervals": [_interval(one) for one in known.intervals[-_MOST_BACKUPS:]],
+        "holes": [[to_time(since), to_time(until)] for since, until in holes[-_MOST_PROBLEMS:]],
     }
 
 
