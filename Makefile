@@ -62,7 +62,7 @@ sanity: artifact       ## ansible-test sanity on the built collection
 	bash tests/sanity/run.sh $(BUILT) $(CACHE)/sanity --exclude images/agent/   # no Ansible code: ruff and mypy check it
 
 e2e: env cluster s3    ## molecule scenarios, manifests, examples, artifact, restore; two files at a time
-	pytest -n 2 --dist loadfile --maxfail 5 --durations 15 tests/e2e   # a cluster that is broken would fail each test at its timeout
+	pytest -v -n 2 --dist loadfile --maxfail 5 --durations 15 tests/e2e   # a cluster that is broken would fail each test at its timeout
 
 molecule: env cluster  ## one scenario: make molecule SCENARIO=default
 	molecule test -s $(or $(SCENARIO),default)

@@ -155,15 +155,27 @@ def test_unknown_backup(store: VolumeStore) -> None:
 
 
 # --- whose it is ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("changes", [{"cluster": "m"}, {"namespace": "other"}, {"uuid": OTHER_UUID}])
-def test_two_clusters_in_one_place(store: VolumeStore, changes: dict[str, str]) -> None:
+OWN_PLACE = "give each cluster a volume or prefix of its own"
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"cluster": "m"}, OWN_PLACE),
+        ({"namespace": "other"}, OWN_PLACE),
+        (
+            {"uuid": OTHER_UUID},
+            "a restore tells it at its end; one made anew needs a volume or prefix of its own",
+        ),
+    ],
+)
+def test_two_clusters_in_one_place(store: VolumeStore, changes: dict[str, str], advice: str) -> None:
     mine = replace(OWNER, **changes)  # type: ignore[arg-type]
     for check in (claim, check_owner):
         with pytest.raises(OwnerError) as error:
             check(store, mine)
         assert str(error.value) == (
-            f"{store.label} holds the backups of cluster n of namespace ns (uuid {OWNER.uuid}), not of {mine}; "
-            "give each cluster a volume or prefix of its own"
+            f"{store.label} holds the backups of cluster n of namespace ns (uuid {OWNER.uuid}), not of {mine}; {advice}"
         )
     for delete in (
         lambda: prune(store, mine, read(store), [INC2.name]),

@@ -356,6 +356,11 @@ def test_a_target_of_what_the_cluster_was_before_a_restore_is_tried_again_soon(
     """The nodes may be there before the playbook has told the target of the restore."""
     for store in bench.stores:
         store.put("owner.json", replace(OWNER, uuid=OTHER_UUID).to_json())
+    bench.degraded = "the cluster is degraded: n-galera-1 is starting: joins"
+    code, said = call(capsys, "tick")
+    assert (code, said["state"], said["message"]) == (0, "nothing", f"suspended: {bench.degraded}")
+    bench.degraded = ""
+    bench.planned.clear()
     code, said = call(capsys, "tick")
     assert (code, said["state"], said["soon"]) == (1, "failed", True)
     assert all(f"{store.label} holds the backups of cluster" in said["message"] for store in bench.stores)
@@ -365,3 +370,13 @@ def test_a_target_of_what_the_cluster_was_before_a_restore_is_tried_again_soon(
     bench.stores[0].put("owner.json", replace(OWNER, cluster="another").to_json())
     code, said = call(capsys, "tick")
     assert (code, said["state"], "soon" in said) == (1, "failed", False)
+
+
+@pytest.mark.parametrize(("clusters", "soon"), [("n n", True), ("n another", False), ("n", False)])
+def test_an_archive_that_a_restore_has_not_told_the_targets_of_is_tried_again_soon(
+    bench: Bench, capsys: pytest.CaptureFixture[str], clusters: str, soon: bool
+) -> None:
+    for store, name in zip(bench.stores, clusters.split(), strict=False):
+        store.put("owner.json", replace(OWNER, uuid=OTHER_UUID, cluster=name).to_json())
+    said = call(capsys, "archive")[1]
+    assert (said["state"], said["soon"], len(said["problems"])) == ("failed", soon, len(clusters.split()))

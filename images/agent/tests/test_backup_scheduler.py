@@ -399,6 +399,15 @@ def test_a_failed_archive_is_told_once_and_tried_again(bench: Bench) -> None:
     assert bench.document()["archive"]["last"] == 3
 
 
+def test_an_archive_that_a_restore_is_about_to_allow_is_no_event(bench: Bench) -> None:
+    bench.write(binlog_interval_seconds=30)
+    bench.rounds(21)
+    bench.started[-1].ends("failed", message="it is that of before", problems=["it is that of before"], soon=True)
+    bench.rounds(1)
+    assert bench.document()["archive"]["message"] == "it is that of before"
+    assert bench.kube.events == []
+
+
 @pytest.mark.parametrize(
     ("request_", "words"),
     [

@@ -232,11 +232,10 @@ def check_owner(store: Store, mine: Owner) -> None:
     except ValueError as error:
         raise OwnerError(f"{store.label} has an {OWNER} that cannot be used: {error}") from None
     if (theirs.cluster, theirs.namespace, theirs.uuid) != (mine.cluster, mine.namespace, mine.uuid):
-        past = (theirs.cluster, theirs.namespace) == (mine.cluster, mine.namespace)
-        raise (PastError if past else OwnerError)(
-            f"{store.label} holds the backups of {theirs}, not of {mine}; "
-            "give each cluster a volume or prefix of its own"
-        )
+        said = f"{store.label} holds the backups of {theirs}, not of {mine}; "
+        if (theirs.cluster, theirs.namespace) == (mine.cluster, mine.namespace):
+            raise PastError(f"{said}a restore tells it at its end; one made anew needs a volume or prefix of its own")
+        raise OwnerError(f"{said}give each cluster a volume or prefix of its own")
 
 
 def may_claim(store: Store, mine: Owner) -> bool:

@@ -132,10 +132,12 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     away = set(errors)
     usable = [store for store in stores if store.label not in away]
     refused: set[str] = set()
+    node_facts = _node_facts(found, agent, node, facts, lsn)
     if facts.uuid is not None:
         mine = Owner(found.cluster, found.namespace, facts.uuid, now)
         ours, why = targets.ours(usable, mine, catalog.may_claim, targets.CATALOG_SECONDS)
-        if why and all(isinstance(error, PastError) for error in why.values()) and not ours:
+        # A restore tells the targets when its cluster is whole. Until then backups are suspended, and nothing is wrong.
+        if node_facts.healthy and _all_past(why) and not ours:
             there = _describe(stores, catalogs, errors, found.retention)
             return {"state": "failed", "message": "; ".join(map(str, why.values())), "soon": True, "catalog": there}
         # Where none is ours the backup is tried, so that it fails when it is due, and after pauses.
@@ -143,7 +145,6 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
             usable, refused = ours, {label for label, error in why.items() if isinstance(error, OwnerError)}
             errors |= {label: str(error) for label, error in why.items()}
             catalogs = [one for one in catalogs if one.store not in why]
-    node_facts = _node_facts(found, agent, node, facts, lsn)
     if arguments.kind is not None:
         turn = plan.Share(plan.on_demand(arguments.kind, now, catalogs, found, node_facts), catalogs)
     else:
@@ -215,6 +216,7 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         "state": "succeeded" if done and not refused else "failed",
         "message": "; ".join([*problems, *gaps]) or f"archived {count} segments, {size} bytes",
         "problems": [*problems, *gaps],
+        "soon": _all_past(why) and not ours,
         "gaps": gaps,
         "segments": count,
         "last": min((one.last for one in done.values()), default=None),
@@ -315,6 +317,11 @@ def _nothing(
         "problems": list(errors.values()),
         "catalog": _describe(stores, catalogs, errors, rule),
     }
+
+
+def _all_past(why: Mapping[str, Exception]) -> bool:
+    """Whether targets are refused, and each only since a restore has not told it of its cluster yet."""
+    return bool(why) and all(isinstance(error, PastError) for error in why.values())
 
 
 def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple[dict[str, str], list[Catalog]]:

@@ -22,6 +22,7 @@ from . import settings as backup_settings
 from . import verdicts
 from .leader import Leader
 from .parts import Board, History, Running
+from .request import Waiting, command_of
 from .settings import Settings
 
 ROUND_SECONDS = 1.0
@@ -59,16 +60,6 @@ class Progress:
     changed: bool = True
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """The request that waits, why, until when at most it is not tried again, and what the world looked like then."""
-
-    request: object
-    why: str
-    until: float
-    view: object
-
-
 @dataclass
 class _Leaving:
     """When the leader began to make room for another one, when it last looked at that, and its last round."""
@@ -104,7 +95,7 @@ class Scheduler:
         self._seen: int | None = None
         self._digest = ""
         self._waits: tuple[object, float] | None = None
-        self._waiting: _Waiting | None = None
+        self._waiting: Waiting | None = None
         self._work: Running | None = None
         self._request: Mapping[str, Any] | None = None
         self._archiver: Running | None = None
@@ -240,7 +231,8 @@ class Scheduler:
         if result.get("state") == "failed" or problems:
             message = str(result.get("message"))
             self._say_once(f"backup: archive of binary logs: {message}")
-            if progress.document.get("archive", {}).get("message") != message:
+            # What a restore is about to allow is told by the next look at what is due, if it goes on
+            if progress.document.get("archive", {}).get("message") != message and not result.get("soon"):
                 self._board.event("BinlogArchiveFailed", "Warning", message)
             progress.archived_at_seqno = None
         progress.document["archive"] = {
@@ -278,7 +270,7 @@ class Scheduler:
             self._looked, self._progress.next_tick = self._board.look, 0.0
         if request is None:
             return
-        words = _words(request)
+        words = command_of(request)
         if words is None:
             self._board.answer(request, "failed", "", "the request is not understood; allowed: action backup or verify")
             return
@@ -310,7 +302,7 @@ class Scheduler:
     def _wait(self, request: Mapping[str, Any], why: str) -> None:
         """Tell who asked what it waits for, once for each reason; it is tried again in a while."""
         known, identity = self._waiting, request.get("id")
-        self._waiting = _Waiting(identity, why, self._clock() + _RETRY_SECONDS, (self._view(), self._digest))
+        self._waiting = Waiting(identity, why, self._clock() + _RETRY_SECONDS, (self._view(), self._digest))
         if known is None or (known.request, known.why) != (identity, why):
             self._log(f"backup: what was asked for waits: {why}")
             self._board.answer(request, "running", "", f"waits: {why}")
@@ -384,16 +376,6 @@ def _pause(result: Mapping[str, Any]) -> float:
         return _RETRY_SECONDS if result.get("state") != "succeeded" else 1.0
     left = (datetime.fromisoformat(str(until)) - datetime.now(UTC)).total_seconds()
     return min(max(left, 1.0), LONGEST_PAUSE)
-
-
-def _words(request: Mapping[str, Any]) -> list[str] | None:
-    """The command for a request, None where it asks for nothing that there is."""
-    kind, name = request.get("kind") or "auto", request.get("name") or "latest"
-    if request.get("action") == "backup" and kind in ("auto", "full", "incremental"):
-        return ["tick", "--kind", str(kind)]
-    if request.get("action") == "verify" and isinstance(name, str) and not name.startswith("-"):
-        return ["verify", name]
-    return None
 
 
 def _now() -> str:
