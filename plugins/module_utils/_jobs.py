@@ -9,6 +9,7 @@ A Job stays when it has ended, and speaks for itself: the same Job is not run a 
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 import typing as t
 
@@ -97,6 +98,16 @@ def unsaid(said: t.Sequence[str], log: t.Sequence[str]) -> t.Sequence[str]:
     return log[len(log) - log[::-1].index(said[-1]) :]
 
 
+def plain(line: str) -> str:
+    """A line of a log for a reader: of the objects that the agent's commands print their message."""
+    try:
+        found = json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        return line
+    message = found.get("message") if isinstance(found, dict) else None
+    return message if message and isinstance(message, str) else line
+
+
 def users_of(client: Client, claim: str, namespace: str) -> list[str]:
     """The pods that use a claim, "pod x" each; they keep it from being deleted. Raises GaleraError."""
     return [f"pod {pod['metadata']['name']}" for pod in _pods_of_claim(client, claim, namespace)]
@@ -180,7 +191,7 @@ class Runner:
                     self._client.delete(_JOB, live)
                 return ended
             if state.state == FAILED:
-                said = shorten(" ".join(log[-8:]), 1200)
+                said = shorten(" ".join(map(plain, log[-8:])), 1200)
                 if remove:
                     self._client.delete(_JOB, live)
                 raise GaleraError(f"{self._document} failed ({state.why}). Its last words: {said or 'none'}")
@@ -196,7 +207,7 @@ class Runner:
         log = self.log()
         if self._say is not None:
             for line in unsaid(self._said, log):
-                self._say(line)
+                self._say(plain(line))
             if not log:
                 self._tell_trouble(self._say)
         self._said = log or self._said
@@ -224,7 +235,7 @@ class Runner:
         return tuple(line for line in text.splitlines() if line.strip())
 
     def _seen(self) -> str:
-        return self._trouble() or next(iter(self.log()[-1:]), "") or "it has no pod yet"
+        return self._trouble() or next(map(plain, self.log()[-1:]), "") or "it has no pod yet"
 
     def _trouble(self) -> str:
         return next((found for pod in self._pods() if (found := trouble_of(pod))), "")

@@ -89,7 +89,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 message:
-  description: The last line that the Job said, or what would be done.
+  description: The last line that the Job said, of a JSON object its message; or what would be done.
   type: str
   returned: success
   sample: "restored 20261121T132300Z-full into /target/data, as the new cluster 5ff0b4a2-...: the seed can start"
@@ -109,7 +109,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _converge
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target, teller
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError, and_list
-from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner, users_of
+from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner, plain, users_of
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, read_document
 
@@ -155,7 +155,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     except GaleraError as error:
         raise GaleraError(_named(str(error), settings)) from None
     log = [_named(line, settings) for line in ended.log]
-    return {"changed": ended.ran, "message": log[-1] if log else "", "log": log}
+    return {"changed": ended.ran, "message": plain(log[-1]) if log else "", "log": log}
 
 
 def _named(text: str, settings: t.Mapping[str, str]) -> str:

@@ -22,6 +22,7 @@ JOB: dict[str, Any] = {
     "metadata": {"name": "restore", "namespace": "db"},
     "spec": {"template": {"spec": {"image": "a"}}},
 }
+LOG = "/api/v1/namespaces/db/pods/restore-x/log"
 FIELDS = {"f:spec": {"f:template": {"f:spec": {"f:image": {}}}}}
 
 
@@ -141,6 +142,29 @@ def test_a_new_job_is_run_to_its_end(api: FakeKubernetes) -> None:
 )
 def test_lines_are_said_once(said: str, log: str, new: str) -> None:
     assert list(_jobs.unsaid(tuple(said), tuple(log))) == list(new)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("2026-11-21T13:40:00Z unpacks", "2026-11-21T13:40:00Z unpacks"),
+        ('{"type": "end", "state": "failed", "message": "no bucket b"}', "no bucket b"),
+        ('{"type": "begin", "command": "verify"}', '{"type": "begin", "command": "verify"}'),
+        ('{"message": 7}', '{"message": 7}'),
+        ('{"message": "cut', '{"message": "cut'),
+    ],
+)
+def test_of_an_object_its_message_is_said(line: str, text: str) -> None:
+    assert _jobs.plain(line) == text
+
+
+def test_the_message_of_an_object_is_what_a_reader_gets(api: FakeKubernetes) -> None:
+    said: list[str] = []
+    api.replies["GET", LOG] = [(200, b'tries it\n{"type": "end", "message": "no bucket b"}\n')]
+    ends(api, FAILED)
+    with pytest.raises(GaleraError, match=r"Its last words: tries it no bucket b$"):
+        runner(api, said=said).run()
+    assert said == ["tries it", "no bucket b"]
 
 
 def test_the_log_is_said_while_a_job_runs_and_at_its_end(api: FakeKubernetes) -> None:
