@@ -6,7 +6,9 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from backup_samples import UUID, catalog, full, put_segment
@@ -112,10 +114,13 @@ def test_an_archive_begins_anew_when_all_of_before_has_expired(
 @pytest.mark.parametrize(
     ("later", "written", "found"), [(59, 0, False), (61, 0, True), (200, 150, False), (211, 150, True)]
 )
-def test_clocks_that_differ_a_little_are_no_other_history(later: int, written: int, found: bool) -> None:
+def test_clocks_that_differ_a_little_are_no_other_history(
+    store: VolumeStore, later: int, written: int, found: bool
+) -> None:
     """Seconds after the last segment was closed, by the clock of a node, and by that of the store."""
     _, documents = segments((1, 10))
     (end,) = documents.values()
+    store.put(end.key, end.to_json())
 
     def after(seconds: int) -> datetime:
         return end.closed + timedelta(seconds=seconds)
@@ -127,7 +132,88 @@ def test_clocks_that_differ_a_little_are_no_other_history(later: int, written: i
         Transaction(4, int(after(999).timestamp()), Gtid(1, 1, 11)),
     ]
     expected = Fork(10, 10, end.closed, "n-galera-0") if found else None
-    assert fork.find(logged, end, after(written), "n-galera-0") == expected
+    archived = fork.Archived(store, end.uuid)
+    assert fork.find(logged, end, after(written), "n-galera-0", archived) == expected
+
+
+@pytest.mark.parametrize("ahead", [3600, 40 * 86_400])
+def test_a_clock_that_was_ahead_for_a_while_is_no_other_history(
+    server: Server, other: Server, store: VolumeStore, ahead: int
+) -> None:
+    """Also where another node has in one file what was archived before that and after it."""
+    now = int(time.time())
+    for moment in (now + ahead, now - 1000):
+        for one in (server, other):
+            one.commit(5, moment)
+        assert isinstance(archive(server, store), Outcome)
+    for one in (server, other):
+        one.commit(1, now - 1000)
+    assert archive(other, store) == Outcome(11, 1, ANY, None)
+    assert fork.read(store, UUID) is None
+
+
+def test_a_target_that_was_away_for_a_while_is_no_other_history_in_the_other(
+    server: Server, store: VolumeStore, tmp_path: Path
+) -> None:
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "owner.json").write_text("{}")
+    second = VolumeStore(tmp_path / "second", mount_required=False)
+    now, both = int(time.time()), [store, second]
+    for moment, stores in ((now - 1000, both), (now + 3600, [store]), (now - 900, [store]), (now - 800, both)):
+        server.commit(5, moment)
+        node = archiver.inspect(server, "n-galera-2")
+        found = archiver.archive(server, node, stores, SETTINGS, server.folder, Limit(60), lambda: NOW)
+        assert [one for one in found.values() if not isinstance(one, Outcome)] == []
+    assert [(one.first, one.last) for one in segment.spans(store, UUID)] == [(1, 5), (6, 10), (11, 15), (16, 20)]
+
+
+def test_numbers_that_come_again_are_found_beside_those_of_a_clock_that_was_ahead(
+    server: Server, other: Server, store: VolumeStore
+) -> None:
+    now = int(time.time())
+    for one in (server, other):
+        one.commit(5, now + 3600)
+    archive(server, store)
+    server.commit(5, now - 1000)
+    archive(server, store)
+    goes_back(other, 3)
+    other.commit(9, now + 3600 + AGAIN)
+    assert "transaction 4 was committed again" in str(archive(other, store))
+
+
+def test_what_is_archived_is_found_among_many_segments(store: VolumeStore) -> None:
+    """Overlapping ones, of which one cannot be read, and numbers that are in none."""
+    spans, documents = segments((1, 10), (8, 30), (31, 31), (40, 49))
+    for one in documents.values():
+        store.put(one.key, one.to_json())
+    archived = fork.Archived(store, UUID)
+
+    def holds(number: int, later: float = 0, domain: int = 1) -> bool | None:
+        here = [one for one in documents.values() if one.first <= number <= one.last]
+        latest = max((one.closed for one in here), default=NOW)
+        return archived.holds(
+            Transaction(0, int((latest + timedelta(seconds=later)).timestamp()), Gtid(domain, 1, number))
+        )
+
+    assert [holds(number) for number in (1, 7, 8, 10, 11, 30, 31, 32, 39, 40, 49, 50)] == [
+        True,
+        True,
+        True,
+        True,
+        True,
+        True,
+        True,
+        None,
+        None,
+        True,
+        True,
+        None,
+    ]
+    assert [holds(number, 61) for number in (1, 9, 31, 45, 50)] == [False, False, False, False, None]
+    assert holds(45, domain=2) is False
+    store.put(spans[-1].key, b"{}")
+    archived = fork.Archived(store, UUID)
+    assert holds(45) is None
 
 
 def test_a_file_of_before_that_cannot_be_read_is_not_needed(server: Server, store: VolumeStore) -> None:

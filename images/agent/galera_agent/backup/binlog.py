@@ -269,7 +269,7 @@ def _check_fork(store: Store, tail: Tail | None, logs: Sequence[Log], node: Node
         # It is told as a problem of the store, and nothing can be learned from it.
         return
     logged = (one for log in logs if any(run.first <= tail.last for run in log.runs) for one in _whole(log.path))
-    if (found := fork.find(logged, end, tail.written, node.pod)) is not None:
+    if (found := fork.find(logged, end, tail.written, node.pod, fork.Archived(store, node.uuid))) is not None:
         store.put(fork.key_of(node.uuid), found.to_json())
         raise ArchiveError(str(found))
 

@@ -8,13 +8,17 @@ archived stays as it is, nothing is added to it, and nothing of it is replayed o
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
+from operator import attrgetter
 
+from . import segment
 from .binlog_events import Transaction
 from .document import Document, parse, text, time, to_time, whole
-from .segment import Segment, SegmentError
+from .segment import Segment, SegmentError, Span
 from .store import BINLOGS, MissingError, Store
 
 FORMAT = 1
@@ -79,14 +83,65 @@ def read(store: Store, uuid: str) -> Fork | None:
         return None
 
 
-def find(logged: Iterable[Transaction], end: Segment, written: datetime, pod: str) -> Fork | None:
-    """Look for a transaction that is said to be archived, and was begun only after that.
+class Archived:
+    """Which transactions the segments of a history hold: those with their numbers, of their times. Reads them once."""
+
+    def __init__(self, store: Store, uuid: str) -> None:
+        self._store, self._uuid = store, uuid
+        self._known: dict[str, Segment | None] = {}
+        # One that held what was asked for before: what is asked for next is mostly in it as well
+        self._same: Segment | None = None
+
+    def holds(self, one: Transaction) -> bool | None:
+        """Whether it is archived; False where its number is that of another one. None where that cannot be told.
+
+        Raises StoreError.
+        """
+        number = one.gtid.sequence
+        if self._same is not None and self._same.first <= number <= self._same.last and _is_of(one, self._same):
+            return True
+        there = [found for span in self._near(number) if (found := self._load(span)) is not None]
+        self._same = next((found for found in there if _is_of(one, found)), None)
+        return self._same is not None if there else None
+
+    def _near(self, number: int) -> list[Span]:
+        first = bisect_left(self._spans, number - self._longest, key=attrgetter("first"))
+        last = bisect_right(self._spans, number, key=attrgetter("first"))
+        return [span for span in self._spans[first:last] if number <= span.last]
+
+    @cached_property
+    def _spans(self) -> list[Span]:
+        return sorted(segment.each(self._store, self._uuid), key=attrgetter("first"))
+
+    @cached_property
+    def _longest(self) -> int:
+        return max((span.last - span.first for span in self._spans), default=0)
+
+    def _load(self, span: Span) -> Segment | None:
+        if span.key not in self._known:
+            try:
+                self._known[span.key] = Segment.from_json(self._store.get(span.key))
+            except (MissingError, SegmentError):
+                self._known[span.key] = None
+        return self._known[span.key]
+
+
+def find(logged: Iterable[Transaction], end: Segment, written: datetime, pod: str, archived: Archived) -> Fork | None:
+    """Look for a transaction under whose number another one is archived, from before it was begun.
 
     logged: what a node has in its logs. end: the last archived segment. written: when, by the clock of the store.
+    Only what was begun after that is looked for in the others; a clock that was ahead for a while has such ones, too.
+    Raises StoreError.
     """
     since = max(end.closed, end.latest)
     limit = (max(since, written) + SKEW).timestamp()
     for one in logged:
-        if one.gtid.domain == end.domain and one.gtid.sequence <= end.last and one.time > limit:
+        late = one.gtid.domain == end.domain and one.gtid.sequence <= end.last and one.time > limit
+        if late and archived.holds(one) is False:
             return Fork(one.gtid.sequence, end.last, since, pod)
     return None
+
+
+def _is_of(one: Transaction, found: Segment) -> bool:
+    """Whether a transaction is from the time of a segment, or before it."""
+    return found.domain == one.gtid.domain and one.time <= (max(found.closed, found.latest) + SKEW).timestamp()
