@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from agent_fakes import Clock
 from galera_agent.backup.child import Child
 
@@ -44,6 +47,21 @@ def test_a_child_that_has_told_its_end_is_not_waited_for(clock: Clock) -> None:
     """A thread of it may wait for a target that answers nothing."""
     found = child("print(json.dumps({'type': 'end', 'state': 'succeeded'}), flush=True); time.sleep(600)", clock)
     assert until(found.result) == {"type": "end", "state": "succeeded"}
+
+
+def test_a_child_that_cannot_be_killed_has_told_its_end(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may keep it for as long as a server of NFS is away."""
+    found = child("print(json.dumps({'type': 'end', 'state': 'succeeded'}), flush=True); time.sleep(600)", clock)
+    until(lambda: found.last)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", lambda pid, number: None)
+        assert found.result() is None
+        clock.now += 4
+        assert found.result() is None
+        clock.now += 2
+        assert found.result() == {"type": "end", "state": "succeeded"}
+    until(found.result)
+    os.killpg(found._process.pid, signal.SIGKILL)
 
 
 def test_a_child_that_does_not_obey_is_killed_with_its_programs(clock: Clock) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from backup_samples import OTHER_UUID, OWNER, UUID, full, put_backup, put_segment, settings_json
@@ -380,3 +380,40 @@ def test_an_archive_that_a_restore_has_not_told_the_targets_of_is_tried_again_so
         store.put("owner.json", replace(OWNER, uuid=OTHER_UUID, cluster=name).to_json())
     said = call(capsys, "archive")[1]
     assert (said["state"], said["soon"], len(said["problems"])) == ("failed", soon, len(clusters.split()))
+
+
+class ThenSilent(VolumeStore):
+    """A hard NFS mount whose server goes away."""
+
+    away: ClassVar[threading.Event]
+    over: ClassVar[threading.Event]
+
+    def check(self) -> None:
+        if self.away.is_set():
+            self.over.wait(60)
+        super().check()
+
+
+def test_a_backup_is_told_when_a_target_falls_silent_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one that waits, which had no part in it."""
+    ThenSilent.away, ThenSilent.over = threading.Event(), threading.Event()
+    monkeypatch.setattr(commands.targets, "CATALOG_SECONDS", 0.2)
+    bench.hold(0, hours=60)
+    bench.hold(1, hours=30)
+    bench.stores[0] = silent = ThenSilent(bench.path / "one", mount_required=False)
+
+    def run(*arguments: Any, **more: Any) -> Result:
+        found = bench.run(*arguments, **more)
+        ThenSilent.away.set()
+        return found
+
+    monkeypatch.setattr(commands.runner, "run", run)
+    failed_at = str(datetime.now(UTC).timestamp())
+    try:
+        code, said = call(capsys, "tick", "--failures", "1", "--failed-at", failed_at, "--failed-in", silent.label)
+    finally:
+        ThenSilent.over.set()
+    assert (code, said["state"], said["not_in"]) == (0, "succeeded", [silent.label])
+    assert said["catalog"]["targets"][0]["error"] == f"{silent.label} has not answered within 0.2 s"

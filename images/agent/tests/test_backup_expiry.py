@@ -16,7 +16,7 @@ from galera_agent.backup.store import LockedError
 from galera_agent.backup.volume_store import VolumeStore
 from test_backup_binlog import SETTINGS
 
-THEN = at("2026-11-20 01:00")
+THEN, LOSS = at("2026-11-20 01:00"), at("2026-11-20 09:00")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> VolumeStore:
     for uuid in (UUID, OTHER_UUID):
         for first in (1, 11):
             put_segment(found, full(THEN, uuid=uuid), first, first + 9, THEN)
-        found.put(fork.key_of(uuid), Fork(8, 10, THEN, "n-galera-0").to_json())
+        found.put(fork.key_of(uuid), Fork(8, 10, LOSS, "n-galera-0").to_json())
     return found
 
 
@@ -82,6 +82,7 @@ def test_segments_that_are_locked_are_kept_and_told_once(
     assert errors == {}
     assert [one.first for one in (*segment.spans(store, UUID), *segment.spans(store, OTHER_UUID))] == [
         1,
+        11,
         1,
     ]
     assert fork.read(store, OTHER_UUID) is not None
@@ -101,3 +102,68 @@ def test_a_history_is_said_to_have_gone_once(store: VolumeStore, tmp_path: Path)
     assert expiry.expire(store, held).histories == [OTHER_UUID]
     assert [one for one in store.keys(f"binlogs/{OTHER_UUID}/") if one.endswith(".zst")] == []
     assert expiry.expire(store, held).histories == []
+
+
+# --- the archive of a history that has backups ------------------------------------------------------------------------
+@pytest.fixture
+def plain(store: VolumeStore) -> VolumeStore:
+    """Without markers; the present history has a third segment."""
+    for uuid in (UUID, OTHER_UUID):
+        store.delete(fork.key_of(uuid))
+    put_segment(store, full(THEN), 21, 30, LOSS)
+    return store
+
+
+def firsts(store: VolumeStore) -> list[int]:
+    return [one.first for one in segment.spans(store, UUID)]
+
+
+@pytest.mark.parametrize(("gtid", "left"), [("1-1-9", [1, 11, 21]), ("1-1-10", [11, 21]), ("1-1-99", [21])])
+def test_what_the_oldest_backup_holds_goes_but_for_the_end(plain: VolumeStore, gtid: str, left: list[int]) -> None:
+    """The archive goes on from its end: without one it would begin again with all that the server still has."""
+    held = catalog([full(THEN, gtid=gtid), full(LOSS, gtid="1-1-99")])
+    assert expiry.expire(plain, held).segments == 3 - len(left) + 2
+    assert firsts(plain) == left
+
+
+def test_nothing_goes_that_may_be_replayed_on_a_backup_that_cannot_be_read(plain: VolumeStore) -> None:
+    """It may come back, from the versions of a bucket or with an agent that knows its format."""
+    held = catalog([full(THEN, gtid="1-1-20")])
+    broken = "20261119T010000Z-full"
+    done = expiry.expire(plain, replace(held, broken=(broken,)))
+    assert firsts(plain) == [1, 11, 21]
+    assert done.problems == [f"{broken} cannot be used, so the segments stay that may be replayed on it"]
+    later = "20261121T010000Z-full"
+    assert expiry.expire(plain, replace(held, broken=(later,))).problems == []
+    assert firsts(plain) == [21]
+
+
+def test_backups_from_after_a_loss_need_no_segments_from_before(store: VolumeStore) -> None:
+    """The archive begins anew when the last backup from before has gone."""
+    before, after = full(THEN, gtid="1-1-10"), full(at("2026-11-20 10:00"), gtid="1-1-8")
+    assert expiry.expire(store, catalog([before, after])).segments == 1 + 2
+    assert firsts(store) == [11]
+    broken = replace(catalog([after]), broken=("20261121T010000Z-full",))
+    assert expiry.expire(store, broken) == Expired()
+    assert expiry.expire(store, catalog([after])).histories == [UUID]
+    assert uuids(store) == set()
+
+
+def test_a_marker_that_cannot_be_read_keeps_the_segments(store: VolumeStore) -> None:
+    store.put(fork.key_of(UUID), b"{}")
+    done = expiry.expire(store, catalog([full(THEN, gtid="1-1-20")]))
+    assert firsts(store) == [1, 11]
+    assert [one.split(" cannot")[0] for one in done.problems] == [fork.key_of(UUID)]
+
+
+def test_a_locked_marker_is_kept_and_told(store: VolumeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = VolumeStore.delete
+
+    def delete(self: VolumeStore, key: str) -> None:
+        if key == fork.key_of(OTHER_UUID):
+            raise LockedError(f"{self.label} keeps {key}")
+        plain(self, key)
+
+    monkeypatch.setattr(VolumeStore, "delete", delete)
+    done = expiry.expire(store, catalog([full(THEN, gtid="1-1-5")]))
+    assert (done.segments, done.histories, len(done.kept)) == (2, [], 1)

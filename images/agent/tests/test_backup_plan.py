@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from backup_samples import OTHER_UUID, UUID, at, catalog, full, increment, settings_json
-from galera_agent.backup.catalog import Catalog
+from galera_agent.backup.catalog import Backup, Catalog
 from galera_agent.backup.manifest import Manifest
 from galera_agent.backup.plan import (
     Due,
@@ -287,3 +287,48 @@ def test_on_demand(kind: str, node: NodeFacts, expected: object) -> None:
     now: datetime = at("2026-11-21 03:01")
     decision = on_demand(kind, now, [catalog(CHAIN)], SETTINGS, node)
     assert isinstance(decision, expected) if isinstance(expected, type) else decision == expected
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------------
+DAYS = [at("2026-10-01 01:00") + timedelta(days=number) for number in range(60)]
+
+
+def lived(ahead: timedelta, behind: timedelta, busy: bool, until: int) -> Catalog:
+    """A backup each day; from day 3 to 12 the node's clock was ahead, or from then on that of the target is behind."""
+    found = []
+    for number, day in enumerate(DAYS[:until]):
+        wrong = 3 <= number < 13
+        manifest = full(day + ahead if wrong else day, seqno=number if busy else 7)
+        written = manifest.finished - (ahead if wrong else timedelta(0))
+        found.append(Backup(manifest, None, "volume /backups", written - (behind if number >= 3 else timedelta(0))))
+    return replace(catalog([]), backups=tuple(sorted(found, key=lambda one: one.name)))
+
+
+@pytest.mark.parametrize("number", [13, 20, 33, 36, 42, 43, 50])
+def test_backups_of_a_clock_that_was_ahead_are_none_of_later(number: int) -> None:
+    """Also when the time has come that it showed."""
+    held = lived(timedelta(days=30), timedelta(0), True, number)
+    plain = replace(SETTINGS, incremental_interval_seconds=None)
+    now = DAYS[number] + timedelta(minutes=1)
+    assert isinstance(due(now, [held], plain, LastAttempt(), facts()), Full)
+    assert isinstance(due(now - timedelta(hours=1), [held], plain, LastAttempt(), facts()), Nothing)
+
+
+@pytest.mark.parametrize("busy", [True, False])
+@pytest.mark.parametrize("number", [4, 12])
+def test_while_a_clock_is_ahead_its_own_backups_count(number: int, busy: bool) -> None:
+    """By the clock of the target none was taken for a month, and each look would take another one."""
+    ahead = timedelta(days=30)
+    held = lived(ahead, timedelta(0), busy, number)
+    plain = replace(SETTINGS, incremental_interval_seconds=None)
+    now = DAYS[number] + ahead - timedelta(hours=1)
+    assert isinstance(due(now, [held], plain, LastAttempt(), facts()), Nothing)
+
+
+@pytest.mark.parametrize("busy", [True, False])
+@pytest.mark.parametrize("number", [4, 30])
+def test_a_target_whose_clock_is_behind_has_the_backups_that_it_has(number: int, busy: bool) -> None:
+    held = lived(timedelta(0), timedelta(days=20), busy, number)
+    plain = replace(SETTINGS, incremental_interval_seconds=None)
+    assert isinstance(due(DAYS[number] - timedelta(hours=1), [held], plain, LastAttempt(), facts()), Nothing)
+    assert isinstance(due(DAYS[number] + timedelta(minutes=1), [held], plain, LastAttempt(), facts()), Full)

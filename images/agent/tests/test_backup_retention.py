@@ -313,3 +313,18 @@ def check_promises(after: Catalog, history: list[datetime], now: datetime | None
             limit = now - (until - length) * DAY
             spans = {one.toordinal() // length for one in history if one >= limit}
             assert spans <= {one.toordinal() // length for one in there}
+
+
+@pytest.mark.parametrize("rule", [Retention(7, None, None), Retention(None, 2, None), YEAR])
+def test_the_first_backup_after_a_restore_stays_whatever_the_clock_of_the_target_says(rule: Retention) -> None:
+    """It is the only one of the present history, and would be taken again at once."""
+    before = [Backup(one, None, "s", one.finished) for one in daily("2026-11-01 01:00", 20)]
+    first = full(at("2026-11-21 01:00"), uuid=OTHER_UUID)
+    behind = Backup(first, None, "s", first.finished - 20 * DAY)
+    held = catalog([])
+    assert held.owner is not None
+    held = replace(held, backups=(*before, behind), owner=replace(held.owner, uuid=OTHER_UUID))
+    assert reasons(held, rule)["1121f"] == "is the last good one of the cluster"
+    later = Backup(full(at("2026-11-21 01:30"), uuid=OTHER_UUID, seqno=9), None, "s", first.finished - 20 * DAY)
+    held = replace(held, backups=(*before, behind, later))
+    assert [one.expires for one in decide(held, NOW, rule)[-2:]] == [True, False]

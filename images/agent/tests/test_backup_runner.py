@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from dataclasses import replace
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 from backup_samples import OTHER_UUID, UUID, settings_json
-from galera_agent.backup import base, catalog, runner
+from galera_agent.backup import base, catalog, runner, volume_store
 from galera_agent.backup import settings as backup_settings
+from galera_agent.backup.cleanup import sweep
 from galera_agent.backup.manifest import Manifest
 from galera_agent.backup.pipe import Limit, Stage, StreamError
 from galera_agent.backup.runner import BackupError, Result
@@ -287,3 +289,52 @@ def test_a_clock_that_jumps_back_replaces_no_backup(bench: Bench) -> None:
         bench.run()
     assert bench.stores[0].get(f"backups/{name}/backup.xb.zst") == content
     assert catalog.read(bench.stores[0]).problems == ()
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_backup_whose_data_another_leader_has_removed_is_not_there(bench: Bench, left: int) -> None:
+    """This node stood still between its data and its manifest, and the next leader found the data left behind."""
+
+    class Slow(VolumeStore):
+        def written(self, key: str) -> datetime:
+            for store in bench.stores[left : left + 1]:
+                read = catalog.read(store)
+                assert read.incomplete
+                assert read.owner is not None
+                sweep(store, read.owner, read, bench.now + timedelta(minutes=5), timedelta(minutes=1))
+            return super().written(key)
+
+    slow = Slow(Path(bench.stores[left].label.removeprefix("volume ")))
+    if left:
+        result = bench.run(stores=[bench.stores[0], slow])
+        assert list(result.failures) == [slow.label]
+    else:
+        with pytest.raises(StoreError, match="there is no"):
+            bench.run(stores=[slow])
+    assert [catalog.read(store).broken for store in bench.stores] == [(), ()]
+    assert [len(bench.names(number)) for number in range(2)] == [left, 0]
+
+
+def test_a_backup_is_there_where_only_the_answer_was_lost(bench: Bench) -> None:
+    class Lost(VolumeStore):
+        def put(self, key: str, data: bytes) -> None:
+            super().put(key, data)
+            raise StoreError("it did not answer")
+
+    lost = Lost(Path(bench.stores[0].label.removeprefix("volume ")))
+    assert bench.run(stores=[lost]).failures == {}
+    assert len(bench.names()) == 1
+
+
+def test_a_manifest_that_may_not_last_is_not_left_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = volume_store.sync_directory
+
+    def sync(path: Path) -> None:
+        if (path / "manifest.json").exists():
+            raise OSError(errno.EIO, "Input/output error")
+        plain(path)
+
+    monkeypatch.setattr(volume_store, "sync_directory", sync)
+    with pytest.raises(StoreError, match="its device reports an input/output error"):
+        bench.run()
+    assert bench.names() == []

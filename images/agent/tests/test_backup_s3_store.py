@@ -422,7 +422,7 @@ def test_object_lock(server: Server, request: pytest.FixtureRequest, size: int) 
     with pytest.raises(LockedError, match=rf"keeps {KEY} until {until:%Y-%m-%d} .* UTC \(object lock\)$"):
         store.delete(KEY)
     assert store.get(KEY) == NOISE[:size]
-    for key in ("owner.json", "backups/x/verification.json"):
+    for key in ("owner.json", "backups/x/verification.json", "binlogs/x/fork/fork.json"):
         store.put(key, b"1")
         store.put(key, b"2")
         store.delete(key)

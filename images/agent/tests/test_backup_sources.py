@@ -111,7 +111,9 @@ def test_what_a_damaged_segment_held_comes_from_others(
     monkeypatch.setattr(streams, "open_targets", lambda file, volume: [store])
     (found,) = streams.sources(replace(restore.Plan(), target_point=target), log.append)
     assert [(one.segment.first, one.segment.last) for one in found._steps] == [(11, 20), *ranges[:needed]]
-    told = [line for line in log if line.startswith("passed over, since other segments hold the same transactions: ")]
+    told = [
+        line for line in log if line.startswith("passed over, since other segments reach to the point without it: ")
+    ]
     assert [damaged.key.removesuffix(".json") in line for line in told] == [True]
 
 

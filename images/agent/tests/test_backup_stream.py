@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -157,6 +158,21 @@ def test_pace() -> None:
 def test_a_slow_pace_is_cut_by_the_deadline(file: Path, tmp_path: Path) -> None:
     with pytest.raises(StreamError, match="deadline"):
         send([source(file), python(COPY)], Sink(), tmp_path, Limit(0.5), rate=1 << 20)
+
+
+def test_a_stream_that_is_cut_on_its_way_is_not_whole(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The programs before and after it may both have ended well."""
+    before = threading.Event()
+
+    def splice(*_: object) -> int:
+        before.wait(1)
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(os, "splice", splice)
+    with pytest.raises(StreamError, match=r"^the stream was cut after 0 bytes: Cannot allocate memory$"):
+        send([python("pass"), python(COPY)], Sink(), tmp_path, Limit(20))
 
 
 def chunks(data: bytes, size: int = 65536) -> Iterator[bytes]:

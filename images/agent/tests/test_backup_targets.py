@@ -63,6 +63,11 @@ def test_nobody_waits_who_has_no_other(stores: list[Store], tmp_path: Path, othe
     assert (ours, list(why)) == ([silent], [there.label] if other_fails else [])
 
 
+def test_who_has_other_targets_waits_for_none(stores: list[Store]) -> None:
+    silent, _ = stores
+    assert targets.read([silent], others=True) == ([], {silent.label: f"{silent.label} has not answered within 0.1 s"})
+
+
 def test_targets_are_told_in_their_order_and_errors_that_nobody_expects_come_out(stores: list[Store]) -> None:
     Silent.answers.set()
     catalogs, errors = targets.read(stores)

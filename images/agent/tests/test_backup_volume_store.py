@@ -246,3 +246,15 @@ def test_a_writer_that_ends_while_others_clean(store: VolumeStore, monkeypatch: 
         monkeypatch.setattr(volume_store, step, ends)
         assert store.clean(timedelta(0), datetime.now(UTC) + SOON) == []
     assert store.get("binlogs/a") == b"x"
+
+
+def test_what_was_there_before_stays_where_its_successor_may_not_last(
+    store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sync(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(volume_store, "sync_directory", sync)
+    with pytest.raises(StoreError, match="its device reports an input/output error"):
+        store.put("owner.json", b"{}")
+    assert store.get("owner.json") == b"{}"

@@ -30,6 +30,7 @@ class Child:
         self._clock = clock
         self.began = clock()
         self._told_at: float | None = None
+        self._ended_at: float | None = None
         self._lines: list[dict[str, Any]] = []
         self._process = subprocess.Popen(
             [*program, *words],
@@ -54,11 +55,15 @@ class Child:
         ended = self.last is not None and self.last.get("type") == "end"
         code = self._process.poll()
         if code is None:
-            if ended:
-                # A thread may be left that waits for a target which answers nothing.
-                self._signal(signal.SIGKILL)
-            return None
-        self._reader.join()
+            if not ended:
+                return None
+            # A thread may be left that waits for a target which answers nothing, within the kernel even for ever
+            self._signal(signal.SIGKILL)
+            self._ended_at = self._clock() if self._ended_at is None else self._ended_at
+            if self._clock() - self._ended_at < _GRACE_SECONDS:
+                return None
+        else:
+            self._reader.join()
         # What it started and could not end, because it was killed.
         self._signal(signal.SIGKILL)
         begun = [one["targets"] for one in self._lines if one.get("type") == "begin" and "targets" in one]

@@ -175,7 +175,7 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     if problems := [*errors.values(), *([result.parent_of_none] if result.parent_of_none else [])]:
         message += f"; but {'; '.join(problems)}"
     known = refused | away | {one.store for one in catalogs}
-    rest, unread = targets.read([store for store in stores if store.label not in known])
+    rest, unread = targets.read([store for store in stores if store.label not in known], others=True)
     return {
         "state": "failed" if refused else "succeeded",
         "backup": result.manifest.name,
@@ -346,7 +346,7 @@ def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple
             if outcome.removed or gone.segments:
                 _say(f"expired in {store.label}: {', '.join(outcome.removed) or 'no backup'}, {gone.segments} segments")
             for uuid in gone.histories:
-                _say(f"expired in {store.label}: all segments of history {uuid}, of which there is no backup any more")
+                _say(f"expired in {store.label}: all segments of history {uuid}: there is no backup to replay them on")
             for what, kept in (("backups", outcome.kept), ("segments", gone.kept)):
                 if kept:
                     _say(f"{len(kept)} {what} that have expired are kept: {kept[0]}")

@@ -35,13 +35,28 @@ class Expired:
 def expire(store: Store, read: Catalog) -> Expired:
     """Delete the segments that no backup needs: all they hold is in the oldest one, or their history has no backup.
 
-    A segment whose document cannot be read stays. Of the present history nothing goes without a backup, and of others
-    nothing while there are backups that cannot be read, which may be theirs. Raises StoreError.
+    A segment whose document cannot be read stays, and the last one of a history: the archive goes on from there. Of the
+    present history nothing goes without a backup, and of others nothing while there are backups that cannot be read,
+    which may be theirs; nor what may be replayed on such a one that is older. Where the cluster has gone back, segments
+    are of use only to the backups from before. Raises StoreError.
     """
     done = Expired()
     known = {one.manifest.uuid for one in read.backups}
-    for uuid in known:
-        _expire_held(store, uuid, [one.manifest.gtid for one in read.backups if one.manifest.uuid == uuid], done)
+    for uuid in sorted(known):
+        mine = [one.manifest for one in read.backups if one.manifest.uuid == uuid]
+        if older := [name for name in read.broken if name < mine[0].name]:
+            done.problems.append(f"{older[0]} cannot be used, so the segments stay that may be replayed on it")
+            continue
+        try:
+            gone_back = fork.read(store, uuid)
+        except SegmentError as error:
+            done.problems.append(f"{fork.key_of(uuid)} cannot be used, so all segments of {uuid} stay: {error}")
+            continue
+        before = [one for one in mine if gone_back is None or one.finished <= gone_back.since]
+        if before:
+            _expire_held(store, uuid, [one.gtid for one in before], done)
+        elif not read.broken:
+            _expire_history(store, uuid, done)
     if read.owner is None or read.broken:
         return done
     for name in store.children(BINLOGS):
@@ -55,8 +70,10 @@ def _expire_held(store: Store, uuid: str, gtids: Sequence[str], done: Expired) -
     """Delete what the oldest of a history's backups holds. gtids: of its backups."""
     # By domain: the last sequence that the oldest backup holds
     held: dict[int, int] = {}
-    gone: list[tuple[str, str]] = []
+    gone: list[tuple[int, tuple[str, str]]] = []
+    last = 0
     for span in segment.each(store, uuid):
+        last = max(last, span.last)
         if held and span.last > max(held.values()):
             continue
         try:
@@ -69,9 +86,10 @@ def _expire_held(store: Store, uuid: str, gtids: Sequence[str], done: Expired) -
         if document.domain not in held:
             held[document.domain] = min(binlog_events.sequence_of(one, document.domain) for one in gtids)
         if span.last <= held[document.domain]:
-            gone.append((span.key, document.object.key))
-    for keys in gone:
-        _delete(store, keys, done)
+            gone.append((span.last, (span.key, document.object.key)))
+    for end, keys in gone:
+        if end < last:
+            _delete(store, keys, done)
 
 
 def _expire_history(store: Store, uuid: str, done: Expired) -> None:
@@ -85,8 +103,11 @@ def _expire_history(store: Store, uuid: str, done: Expired) -> None:
     for _, parts in groupby(sorted(named), key=itemgetter(0)):
         _delete(store, [key for _, key in parts], done)
     if len(done.kept) == kept and (named or fork.key_of(uuid) in there):
-        store.delete(fork.key_of(uuid))
-        done.histories.append(uuid)
+        try:
+            store.delete(fork.key_of(uuid))
+            done.histories.append(uuid)
+        except LockedError as error:
+            done.kept.append(str(error))
 
 
 def _delete(store: Store, keys: Iterable[str], done: Expired) -> None:

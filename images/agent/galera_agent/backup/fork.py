@@ -19,7 +19,7 @@ from . import segment
 from .binlog_events import Transaction
 from .document import Document, parse, text, time, to_time, whole
 from .segment import Segment, SegmentError, Span
-from .store import BINLOGS, MissingError, Store
+from .store import BINLOGS, FORK, MissingError, Store
 
 FORMAT = 1
 # Clocks may differ by so much.
@@ -72,7 +72,7 @@ class Fork:
 
 def key_of(uuid: str) -> str:
     """The key of the document."""
-    return f"{BINLOGS}{uuid}/fork/fork.json"
+    return f"{BINLOGS}{uuid}/fork/{FORK}"
 
 
 def read(store: Store, uuid: str) -> Fork | None:

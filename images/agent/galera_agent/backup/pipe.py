@@ -83,6 +83,7 @@ class Pipe:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._over = threading.Event()
         self._killed: str | None = None
+        self._torn: str | None = None
         self._pump: threading.Thread | None = None
         self.passed = 0
 
@@ -142,6 +143,7 @@ class Pipe:
             for stage, process, text in ends
             if not process.returncode and stage.needs and stage.needs not in text[-1000:]
         ]
+        problems += [] if self._torn is None else [self._torn]
         if problems:
             raise StreamError("; ".join(problems))
         return messages
@@ -191,6 +193,9 @@ class Pipe:
         except (BrokenPipeError, ConnectionResetError):
             # The next program ended; closing the source ends the one before.
             pass
+        except OSError as error:
+            # What was moved may be less than all, and both programs may call it whole.
+            self._torn = f"the stream was cut after {self.passed} bytes: {error.strerror}"
         finally:
             source.close()
             sink.close()

@@ -4,7 +4,7 @@
 A full backup is due by its schedule; an increment by its interval. Where an increment is due and none is right, a full
 one is taken in its place. Only backups of the node's own cluster state (uuid) count: after a restore, a full one is due
 at once. Times are those at which backups began, so a schedule that was missed is made up for once. A clock that was set
-back a little delays the next one a little; backups from further in the future do not count.
+back a little delays the next one a little; backups of a clock that was further ahead count by that of the target.
 """
 
 from __future__ import annotations
@@ -196,15 +196,25 @@ def _by_time(now: datetime, catalogs: Sequence[Catalog], settings: Settings, fac
 
 def _newest(catalog: Catalog, now: datetime, uuid: str, *, full: bool) -> datetime | None:
     """When the newest good backup of a cluster state in a store began; None without one."""
-    good = (
-        one.manifest.started
-        for one in reversed(catalog.backups)
-        if one.manifest.started <= now + CLOCK_STEP
-        and one.manifest.uuid == uuid
-        and (not full or one.manifest.kind == "full")
-        and not catalog.problem_of(one.name)
+    mine = [one for one in catalog.backups if one.manifest.uuid == uuid]
+    good = [one for one in mine if (not full or one.manifest.kind == "full") and not catalog.problem_of(one.name)]
+    moments = [one.began if _was_ahead(one, mine, now) else one.manifest.started for one in good]
+    return max((one for one in moments if one <= now + CLOCK_STEP), default=None)
+
+
+def _was_ahead(one: Backup, others: Sequence[Backup], now: datetime) -> bool:
+    """Whether the node's clock was ahead at a backup, and is right again; not where the target's may be behind.
+
+    Shown by the time, or by one that holds more, and was begun later by the target's clock, and earlier by its node's.
+    """
+    if one.manifest.started > now + CLOCK_STEP:
+        return True
+    return one.began < one.manifest.started and any(
+        other.manifest.seqno > one.manifest.seqno
+        and other.began > one.began
+        and other.manifest.started < one.manifest.started
+        for other in others
     )
-    return next(good, None)
 
 
 def _series(version: str) -> str:

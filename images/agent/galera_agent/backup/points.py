@@ -141,7 +141,7 @@ def steps(
         except recovery.TargetError as error:
             raise recovery.TargetError("; ".join([*unusable.values(), str(error)])) from None
     for why in unusable.values():
-        log(f"passed over, since other segments hold the same transactions: {why}")
+        log(f"passed over, since other segments reach to the point without it: {why}")
     return found
 
 

@@ -47,7 +47,7 @@ def decide(catalog: Catalog, now: datetime, rule: Retention) -> list[Decision]:
     if why := doubt(catalog, now):
         return [Decision(one.name, False, f"nothing expires: {why}") for one in catalog.backups]
     reference = past[-1].began
-    recent = _first(_recent(good, past, reference, rule))
+    recent = _first([*_recent(good, past, reference, rule), *_present(catalog, good)])
     kept = _first([*recent.items(), *_thinned(past, reference, rule.thinning), *_unusable(catalog, bad, recent)])
     return _decisions(catalog, kept, reference)
 
@@ -105,6 +105,13 @@ def _recent(good: Sequence[Backup], past: Sequence[Backup], reference: datetime,
         for one in past:
             if _age(one, reference) <= timedelta(days=rule.thinning.all_days):
                 yield one.name, f"is of the last {rule.thinning.all_days} days"
+
+
+def _present(catalog: Catalog, good: Sequence[Backup]) -> Iterator[_Kept]:
+    """The last one of the present history, whatever clocks say: after a restore there may be no other of it."""
+    mine = [one for one in good if catalog.owner is not None and one.manifest.uuid == catalog.owner.uuid]
+    if mine:
+        yield max(mine, key=lambda one: (one.manifest.seqno, one.name)).name, "is the last good one of the cluster"
 
 
 def _window(past: Sequence[Backup], reference: datetime, days: int) -> Iterator[_Kept]:

@@ -150,7 +150,7 @@ def run(
     failures |= failed
     for store in there:
         try:
-            store.put(manifest.key, manifest.to_json())
+            _publish(store, manifest)
         except StoreError as error:
             failures[store.label] = str(error)
     if len(failures) == len(stores):
@@ -233,6 +233,21 @@ def _stream(
     if not there:
         raise StoreError("; ".join(failures.values()))
     return sent, points, there, failures
+
+
+def _publish(store: Store, manifest: Manifest) -> None:
+    """Put the manifest, with which the backup is there. Raises StoreError; then it is not."""
+    for one in manifest.objects:
+        # While this node stood still another one may have led, and removed it as left behind
+        store.written(one.key)
+    try:
+        store.put(manifest.key, manifest.to_json())
+    except StoreError:
+        # Only the answer may have been lost
+        with suppress(StoreError):
+            if store.get(manifest.key) == manifest.to_json():
+                return
+        raise
 
 
 def _data_bytes(datadir: Path) -> int:

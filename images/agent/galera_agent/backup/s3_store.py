@@ -24,6 +24,7 @@ from .settings import SECRETS, S3Settings
 from .store import (
     BACKUPS,
     BINLOGS,
+    FORK,
     OWNER,
     VERIFICATION,
     Entry,
@@ -238,8 +239,8 @@ class S3Store:
         )
 
     def _arguments(self, key: str) -> dict[str, Any]:
-        """Encryption, and a lock for all that is never written again."""
-        if self._lock is None or key == OWNER or key.endswith(f"/{VERIFICATION}"):
+        """Encryption, and a lock for all that is never written again, and goes only with backups."""
+        if self._lock is None or key == OWNER or key.endswith((f"/{VERIFICATION}", f"/{FORK}")):
             return self._extra
         until = datetime.now(UTC) + timedelta(days=self._lock.days)
         return {**self._extra, "ObjectLockMode": self._lock.mode, "ObjectLockRetainUntilDate": until}

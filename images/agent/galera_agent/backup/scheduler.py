@@ -261,8 +261,8 @@ class Scheduler:
             progress.next_archive = now + interval * _ARCHIVE_SHARE
             seqno = self._seqno()
             if seqno != progress.archived_at_seqno:
-                progress.archived_at_seqno = seqno
                 self._archiver = self._start(["archive"])
+                progress.archived_at_seqno = seqno
 
     def _take_request(self) -> None:
         request = self._board.read_request()

@@ -22,6 +22,7 @@ BACKUPS = "backups/"
 BINLOGS = "binlogs/"
 MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
+FORK = "fork.json"
 PART = ".part"
 
 _COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+-]*")

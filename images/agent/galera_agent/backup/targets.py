@@ -30,23 +30,28 @@ def ours(
     return [store for store in stores if store.label in found], why
 
 
-def read(stores: Sequence[Store], seconds: float | None = None) -> tuple[list[Catalog], dict[str, str]]:
-    """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog."""
-    found, why = _together(stores, catalog.read, seconds or CATALOG_SECONDS)
+def read(
+    stores: Sequence[Store], seconds: float | None = None, *, others: bool = False
+) -> tuple[list[Catalog], dict[str, str]]:
+    """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog.
+
+    others: there are targets that have answered already, so that these are not waited for without end.
+    """
+    found, why = _together(stores, catalog.read, seconds or CATALOG_SECONDS, others=others)
     return list(found.values()), {label: str(error) for label, error in why.items()}
 
 
 def _together(
-    stores: Sequence[Store], work: Callable[[Store], _T], seconds: float
+    stores: Sequence[Store], work: Callable[[Store], _T], seconds: float, *, others: bool = False
 ) -> tuple[dict[str, _T], dict[str, StoreError]]:
     """Do some work in all targets; returns what came of it and what failed, by label, in the order of the targets.
 
-    As soon as it is done in one of them the others have so many seconds, from the beginning. Raises what work raises
-    that is no StoreError.
+    As soon as it is done in one of them, or was in others, the rest has so many seconds, from the beginning.
+    Raises what work raises that is no StoreError.
     """
     futures = {store.label: _begin(work, store) for store in stores}
     done, waiting = wait(futures.values(), timeout=seconds)
-    while waiting and all(one.exception() for one in done):
+    while waiting and not others and all(one.exception() for one in done):
         more, waiting = wait(waiting, return_when=FIRST_COMPLETED)
         done |= more
     found: dict[str, _T] = {}

@@ -235,8 +235,16 @@ class VolumeWriter:
         """Bring the file to disk, give it its name, and bring that to disk."""
         with self._translated():
             self._flush()
+            new = not self._path.exists()
             self._part.replace(self._path)
-            sync_directory(self._path.parent)
+            try:
+                sync_directory(self._path.parent)
+            except OSError:
+                # It may not last
+                if new:
+                    with suppress(OSError):
+                        self._path.unlink()
+                raise
 
     def commit_new(self) -> bool:
         """As commit(), unless there is a file of that name already: False."""
