@@ -205,17 +205,21 @@ def facts(catalog: Entry, now: datetime.datetime) -> Entry:
 
 
 def failures(published: Entry) -> list[str]:
-    """What the agent that leads tried last in vain, one sentence each; its catalog may be of before that."""
+    """What the agent that leads tried last in vain, or waits for, one sentence each.
+
+    Its catalog may be of before that.
+    """
     last, archive = published.get("last") or {}, published.get("archive") or {}
     tried = (
         ("verification" if last.get("command") == "verify" else "backup", last),
         ("archive of binary logs", archive),
     )
-    return [
+    failed = [
         f"the last {what} failed, at {one.get('time')}: {one.get('message')}"
         for what, one in tried
         if one.get("state") == "failed"
     ]
+    return [f"a backup is due, and {published['suspended']}", *failed] if published.get("suspended") else failed
 
 
 def _problems(target: Entry) -> list[str]:

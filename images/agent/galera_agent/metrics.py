@@ -34,6 +34,7 @@ METRICS = {
     "backup_state_up": "Whether the state of the backups could be read from the API server.",
     "backup_state_timestamp_seconds": "When the targets were read for the samples below.",
     "backup_running": "Whether a backup or a verification is under way.",
+    "backup_suspended": "Whether a backup is due and waits, since the cluster is not whole.",
     "backup_last_run_failed": "Whether the last backup or verification failed.",
     "backup_last_run_timestamp_seconds": "When the last backup or verification ended.",
     "backup_archive_failed": "Whether the last archiving of binary logs failed.",
@@ -99,6 +100,7 @@ def _backups(text: str | None) -> Iterator[Sample]:
 
 def _document(document: Mapping[str, Any]) -> Iterator[Sample]:
     yield "backup_running", {}, bool(document.get("running"))
+    yield "backup_suspended", {}, bool(document.get("suspended"))
     last, archive, catalog = (document.get(name) or {} for name in ("last", "archive", "catalog"))
     if last:
         yield "backup_last_run_failed", {}, last["state"] == "failed"

@@ -122,6 +122,7 @@ def test_backups() -> None:
     expected = {
         "state_up": 1,
         "running": 0,
+        "suspended": 0,
         "last_run_failed": 1,
         "last_run_timestamp_seconds": 1795233600,
         "archive_failed": 0,
@@ -162,7 +163,10 @@ def test_a_state_that_cannot_be_read_is_told_and_hides_nothing_else(document: st
 
 def test_at_first_no_backup_is_known() -> None:
     found = samples(render(RUNNING, 0.2, True, "{}"))
-    assert {name for name in found if "backup" in name} == {"galera_backup_state_up", "galera_backup_running"}
+    told = {name.removeprefix("galera_backup_") for name in found if "backup" in name}
+    assert told == {"state_up", "running", "suspended"}
+    found = samples(render(RUNNING, 0.2, True, '{"suspended": "suspended: 2 of 3 nodes"}'))
+    assert found["galera_backup_suspended"] == 1
 
 
 def test_the_documents_name_all_of_them_and_no_others() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +125,24 @@ def test_what_the_oldest_backup_holds_goes_but_for_the_end(plain: VolumeStore, g
     held = catalog([full(THEN, gtid=gtid), full(LOSS, gtid="1-1-99")])
     assert expiry.expire(plain, held).segments == 3 - len(left) + 2
     assert firsts(plain) == left
+
+
+def test_halves_of_segments_go_when_they_are_held(plain: VolumeStore) -> None:
+    """Of an archive that was killed between object and document, and of an expiry between the two."""
+    spans = segment.spans(plain, UUID)
+    for span in spans[1:]:
+        plain.delete(span.key)
+    left = [span.key.replace(".json", ".zst") for span in spans]
+    for gtid, expected in (("1-1-9", left), ("1-1-10", left[1:]), ("1-1-20", left[1:])):
+        expiry.expire(plain, catalog([full(THEN, gtid=gtid)]))
+        assert list(segment_keys(plain, ".zst")) == expected, gtid
+    put_segment(plain, full(THEN), 1, 5, THEN)
+    expiry.expire(plain, catalog([full(THEN, gtid="1-1-20")]))
+    assert list(segment_keys(plain, ".zst")) == left[2:]
+
+
+def segment_keys(store: VolumeStore, suffix: str) -> Iterator[str]:
+    return (one for one in store.keys(f"binlogs/{UUID}/") if one.endswith(suffix))
 
 
 def test_nothing_goes_that_may_be_replayed_on_a_backup_that_cannot_be_read(plain: VolumeStore) -> None:

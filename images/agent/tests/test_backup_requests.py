@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from galera_agent.kube import ApiError
 from test_backup_scheduler import FAILED_IN, STATE, Bench, bench, later
 
 __all__ = ["bench"]
@@ -182,3 +183,33 @@ def test_one_that_was_asked_for_does_not_end_the_patience_with_a_target_that_is_
     bench.ask(action="verify", id="r2")
     bench.rounds(6)
     assert bench.words[-1] == ("verify", "latest")
+
+
+def test_an_answer_that_was_not_taken_is_given_later_and_nothing_is_done_twice(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.rounds()
+    bench.started[0].ends("nothing", next="2099-01-01T00:00:00Z", message="")
+    bench.ask(kind="full")
+    bench.rounds(6)
+    assert bench.words[-1] == ("tick", "--kind", "full")
+    plain = bench.kube.patch_config_map
+
+    def refuse(name: str, data: Any, version: Any = None) -> None:
+        if "result" in data:
+            raise ApiError(0, "timed out")
+        plain(name, data, version)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.kube, "patch_config_map", refuse)
+        bench.started[-1].ends("succeeded", backup="b1")
+        bench.rounds(10)
+        bench.started[-1].ends("nothing", next="2099-01-01T00:00:00Z", message="")
+        bench.rounds(10)
+    bench.rounds(10)
+    assert bench.words.count(("tick", "--kind", "full")) == 1
+    result = json.loads(bench.kube.maps[STATE]["data"]["result"])
+    assert (result["id"], result["state"], result["backup"]) == ("r1", "succeeded", "b1")
+    bench.ask(kind="full", id="r2")
+    bench.rounds(6)
+    assert bench.words.count(("tick", "--kind", "full")) == 2

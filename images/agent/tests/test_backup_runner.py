@@ -309,7 +309,7 @@ def test_a_backup_whose_data_another_leader_has_removed_is_not_there(bench: Benc
         result = bench.run(stores=[bench.stores[0], slow])
         assert list(result.failures) == [slow.label]
     else:
-        with pytest.raises(StoreError, match="there is no"):
+        with pytest.raises(StoreError, match=r"backup\.xb\.zst: it is not there"):
             bench.run(stores=[slow])
     assert [catalog.read(store).broken for store in bench.stores] == [(), ()]
     assert [len(bench.names(number)) for number in range(2)] == [left, 0]

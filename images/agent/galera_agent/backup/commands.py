@@ -313,6 +313,7 @@ def _nothing(
     return {
         "state": "failed" if asked and not due.suspended else "nothing",
         "message": due.reason,
+        "suspended": due.suspended,
         "next": None if due.until is None else to_time(due.until),
         "problems": list(errors.values()),
         "catalog": _describe(stores, catalogs, errors, rule),

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 
-from . import binlog_events, fork, segment
+from . import binlog_events, fork
 from .catalog import Catalog
 from .segment import Segment, SegmentError
 from .store import BINLOGS, LockedError, Store
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/")
 # A segment's document or object: what both begin with, and how it goes on
-_PART = re.compile(rf"({BINLOGS}[^/]+/\d{{8}}/\d{{20}}-\d{{20}}-[A-Za-z0-9][A-Za-z0-9._-]*?)(\.json|\.zst|\.zst\.age)")
+_PART = re.compile(
+    rf"(?P<stem>{BINLOGS}[^/]+/\d{{8}}/\d{{20}}-(?P<last>\d{{20}})-[A-Za-z0-9][A-Za-z0-9._-]*?)(\.json|\.zst|\.zst\.age)"
+)
 
 
 @dataclass
@@ -70,35 +72,44 @@ def _expire_held(store: Store, uuid: str, gtids: Sequence[str], done: Expired) -
     """Delete what the oldest of a history's backups holds. gtids: of its backups."""
     # By domain: the last sequence that the oldest backup holds
     held: dict[int, int] = {}
-    gone: list[tuple[int, tuple[str, str]]] = []
-    last = 0
-    for span in segment.each(store, uuid):
-        last = max(last, span.last)
-        if held and span.last > max(held.values()):
+    gone: list[tuple[int, list[str]]] = []
+    halves: list[tuple[int, list[str]]] = []
+    newest = 0
+    matches = (match for key in store.keys(f"{BINLOGS}{uuid}/") if (match := _PART.fullmatch(key)))
+    for _, parts in groupby(matches, key=itemgetter("stem")):
+        found = list(parts)
+        last, keys = int(found[0]["last"]), [one.group() for one in found]
+        newest = max(newest, last)
+        if held and last > max(held.values()):
+            continue
+        if not keys[0].endswith(".json"):
+            halves.append((last, keys))
             continue
         try:
-            document = Segment.from_json(store.get(span.key))
-            if document.key != span.key:
+            document = Segment.from_json(store.get(keys[0]))
+            if document.key != keys[0]:
                 raise SegmentError(f"it is the document of {document.key}")
         except SegmentError as error:
-            done.problems.append(f"{span.key} cannot be used, so its segment stays: {error}")
+            done.problems.append(f"{keys[0]} cannot be used, so its segment stays: {error}")
             continue
         if document.domain not in held:
             held[document.domain] = min(binlog_events.sequence_of(one, document.domain) for one in gtids)
-        if span.last <= held[document.domain]:
-            gone.append((span.last, (span.key, document.object.key)))
-    for end, keys in gone:
-        if end < last:
+        if last <= held[document.domain]:
+            gone.append((last, [keys[0], document.object.key]))
+    # What an archive or an expiry that was killed has left: of which domain it is nothing tells
+    gone += [one for one in halves if held and one[0] <= min(held.values())]
+    for last, keys in gone:
+        if last < newest:
             _delete(store, keys, done)
 
 
 def _expire_history(store: Store, uuid: str, done: Expired) -> None:
-    """Delete all segments of a history of which there is no backup any more, and what is known of its end.
+    """Delete all segments of a history that there is no backup to replay on, and what is known of its end.
 
     Also of those of which the archive or an expiry that was killed has left only a part.
     """
     there = sorted(store.keys(f"{BINLOGS}{uuid}/"))
-    named = [(match.group(1), match.group()) for match in map(_PART.fullmatch, there) if match]
+    named = [(match["stem"], match.group()) for match in map(_PART.fullmatch, there) if match]
     kept = len(done.kept)
     for _, parts in groupby(sorted(named), key=itemgetter(0)):
         _delete(store, [key for _, key in parts], done)

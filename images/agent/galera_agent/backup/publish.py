@@ -38,6 +38,7 @@ class Publisher:
         self._api, self._name, self._pod, self._events = api, name, pod, events
         self._pod_uid, self._log, self._clock = pod_uid, log, clock
         self._read_at, self._text = float("-inf"), ""
+        self._unsent: Mapping[str, Any] | None = None
         self.look = ""
 
     def read_request(self) -> Mapping[str, Any] | None:
@@ -51,13 +52,17 @@ class Publisher:
         request, result = _object(data.get("request")), _object(data.get("result"))
         if not request.get("id") or (result.get("id") == request["id"] and result.get("state") != "running"):
             return None
+        if self._unsent is not None and self._unsent["id"] == request["id"]:
+            # It was done, and is not done again for the sake of its answer
+            self._send(self._unsent)
+            return None
         return request
 
     def answer(self, request: Mapping[str, Any], state: str, backup: str, message: str) -> None:
         """Answer a request; state: running (the message says why it waits, if it does), succeeded, failed."""
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         result = {"id": request.get("id"), "state": state, "backup": backup, "message": message, "time": moment}
-        self._patch({"result": json.dumps(result)})
+        self._send(result)
 
     def publish(self, document: Mapping[str, Any]) -> None:
         """Write what GET /backups tells; where it is too long, without the oldest backups.
@@ -95,11 +100,18 @@ class Publisher:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _patch(self, data: Mapping[str, str | None]) -> None:
+    def _send(self, result: Mapping[str, Any]) -> None:
+        """Write an answer; one that cannot be written now and is the last one is written when requests are read."""
+        sent = self._patch({"result": json.dumps(result)})
+        self._unsent = None if sent or result["state"] == "running" else result
+
+    def _patch(self, data: Mapping[str, str | None]) -> bool:
         try:
             self._api.patch_config_map(self._name, data)
         except ApiError as error:
             self._log(f"backup: {self._name} cannot be written: {error}")
+            return False
+        return True
 
 
 def _object(text: object) -> dict[str, Any]:

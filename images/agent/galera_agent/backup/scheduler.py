@@ -54,6 +54,7 @@ class Progress:
     failures: int = 0
     failed_at: float | None = None
     failed_in: list[str] = field(default_factory=list)
+    suspended: int = 0
     document: dict[str, Any] = field(default_factory=dict)
     before: Mapping[str, Any] | None = None
     published_at: float = float("-inf")
@@ -204,6 +205,8 @@ class Scheduler:
             failed_in = sorted(str(one) for one in result.get("not_in") or result.get("tried") or [])
             known = progress.failures if failed_in == progress.failed_in else 0
             progress.failures, progress.failed_at, progress.failed_in = known + 1, time.time(), failed_in
+        if tick and self._request is None:
+            self._tell_suspended(message if state == "nothing" and result.get("suspended") else "")
         if result.get("catalog"):
             for verdict in verdicts.fresh(progress.document.get("catalog") or progress.before or {}, result["catalog"]):
                 self._tell("BackupVerification", verdict.passed, str(verdict))
@@ -221,6 +224,17 @@ class Scheduler:
             self._waiting = None
             answer = "failed" if state == "failed" else "succeeded"
             self._board.answer(request, answer, str(result.get("backup") or ""), message)
+
+    def _tell_suspended(self, why: str) -> None:
+        """Publish that what is due waits; with an Event where it still does at the second look."""
+        progress, before = self._progress, self._progress.document.get("suspended")
+        progress.document["suspended"] = why or None
+        progress.suspended = progress.suspended + 1 if why else 0
+        if progress.suspended == 2:
+            self._log(f"backup: {why}")
+            self._board.event("BackupSuspended", "Normal", f"a backup is due, and {why}")
+        elif before and not why:
+            self._log("backup: no longer suspended")
 
     def _tell(self, what: str, good: bool, message: str) -> None:
         self._board.event(f"{what}{'Succeeded' if good else 'Failed'}", "Normal" if good else "Warning", message)
