@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
-from backup_samples import OWNER
-from galera_agent.backup import catalog, targets
+from backup_samples import OWNER, UUID
+from galera_agent.backup import binlog, catalog, segment, targets
+from galera_agent.backup.binlog import Outcome
+from galera_agent.backup.pipe import Limit
 from galera_agent.backup.store import Store, StoreError
 from galera_agent.backup.volume_store import VolumeStore
+from test_backup_binlog import NOW, SETTINGS, Server, server, store
+
+__all__ = ["server", "store"]
 
 
 class Silent(VolumeStore):
@@ -78,3 +84,72 @@ def test_targets_are_told_in_their_order_and_errors_that_nobody_expects_come_out
 
     with pytest.raises(ZeroDivisionError):
         targets.ours(stores, OWNER, ask)
+
+
+def test_a_target_at_work_is_waited_for_as_long_as_it_goes_on(stores: list[Store]) -> None:
+    over = threading.Event()
+
+    def work(store: Store, beat: targets.Beat) -> str:
+        if store is stores[1]:
+            return "at once"
+        for _ in range(10):
+            beat()
+            if over.wait(60 if store is stores[0] else 0.1):
+                return "never"
+        return "slowly"
+
+    slow = VolumeStore(Path("/slow"))
+    try:
+        found, why = targets.together([*stores, slow], work, 0.3)
+    finally:
+        over.set()
+    assert found == {stores[1].label: "at once", slow.label: "slowly"}
+    assert list(why) == [stores[0].label]
+
+
+@pytest.mark.parametrize("place", ["children", "writer"])
+def test_a_target_that_falls_silent_while_it_is_archived_to_holds_up_no_other(
+    server: Server, store: VolumeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    over = threading.Event()
+
+    def silent(*_: object) -> object:
+        over.wait(60)
+        raise StoreError("it is over")
+
+    (tmp_path / "silent").mkdir()
+    one = VolumeStore(tmp_path / "silent", mount_required=False)
+    one.create("owner.json", OWNER.to_json())
+    monkeypatch.setattr(one, place, silent)
+    monkeypatch.setattr(targets, "OWNER_SECONDS", 0.2)
+    monkeypatch.setattr(targets, "ARCHIVE_SECONDS", 0.2)
+    server.commit(3)
+    node = binlog.inspect(server, "n-galera-2")
+    try:
+        found = binlog.archive(server, node, [one, store], SETTINGS, server.folder, Limit(60), lambda: NOW)
+    finally:
+        over.set()
+    assert found[one.label] == f"{one.label} has not answered within 0.2 s"
+    assert found[store.label] == Outcome(3, 1, ANY, None)
+    assert [(span.first, span.last) for span in segment.spans(store, UUID)] == [(1, 3)]
+
+
+def test_an_archive_that_is_stopped_stops_its_streams(
+    server: Server, store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal reaches the main thread only."""
+
+    def stopped(stores: object, work: Callable[[Store, object], object], seconds: float) -> tuple[object, object]:
+        if seconds == targets.ARCHIVE_SECONDS:
+            raise SystemExit(143)
+        return {store.label: work(store, None)}, {}
+
+    monkeypatch.setattr(targets, "together", stopped)
+    monkeypatch.setattr(binlog, "_STOP_SECONDS", 0)
+    server.commit(3)
+    limit = Limit(60)
+    with pytest.raises(SystemExit):
+        binlog.archive(
+            server, binlog.inspect(server, "n-galera-2"), [store], SETTINGS, server.folder, limit, lambda: NOW
+        )
+    assert limit.problem() == "was cancelled: it was stopped"

@@ -17,18 +17,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from . import binlog_events, fork, segment
+from . import binlog_events, fork, segment, targets
 from .binlog_events import transactions as _whole
 from .manifest import StoredObject
 from .pipe import Limit
 from .programs import pack
 from .segment import Segment, SegmentError, Tail, stem
 from .settings import Settings
-from .store import Store, StoreError
+from .store import Store, Writer
 from .stream import send
 
 # So long a node that has just begun to lead may take to apply what the one before it has archived.
 _LAG_SECONDS = 10
+# So long the work in the targets has to come to an orderly end
+_STOP_SECONDS = 1.0
 
 
 class ArchiveError(Exception):
@@ -104,6 +106,30 @@ class Outcome:
     gap: tuple[int, int] | None
 
 
+@dataclass(frozen=True)
+class _Carried:
+    """What is the same for all segments of one target in one round. scratch: of its own; beat: see targets."""
+
+    node: Node
+    settings: Settings
+    scratch: Path
+    limit: Limit
+    beat: targets.Beat
+
+
+class _Beating:
+    """A writer that says so when something was taken."""
+
+    def __init__(self, writer: Writer, beat: targets.Beat) -> None:
+        self._writer, self._beat = writer, beat
+
+    def write(self, data: bytes) -> int:
+        """See store.Writer."""
+        written = self._writer.write(data)
+        self._beat()
+        return written
+
+
 def inspect(query: Query, pod: str) -> Node:
     """Look at the server. Raises ArchiveError where it does not log as an archive needs it."""
     names = ("log_bin", "log_slave_updates", "wsrep_gtid_mode")
@@ -149,13 +175,10 @@ def archive(
 
     Raises ArchiveError, StreamError, OSError or binlog_events.BinlogError where this node's logs cannot be read.
     """
-    tails: dict[str, Tail | None] = {}
-    results: dict[str, Outcome | str] = {}
-    for store in stores:
-        try:
-            tails[store.label] = _tail(store, node.uuid)
-        except (StoreError, SegmentError, ArchiveError) as error:
-            results[store.label] = str(error)
+    found, failed = targets.together(stores, lambda store, _: _tail(store, node.uuid), targets.OWNER_SECONDS)
+    results: dict[str, Outcome | str] = {label: str(error) for label, error in failed.items()}
+    results |= {label: one for label, one in found.items() if isinstance(one, str)}
+    tails = {label: one for label, one in found.items() if not isinstance(one, str)}
     node = _caught_up(query, node, max((one.last for one in tails.values() if one), default=0), pause)
     for label, tail in list(tails.items()):
         if tail is not None and node.position < tail.last:
@@ -176,15 +199,26 @@ def archive(
     logs = closed_logs(query, node, oldest, closed_at)
     for log in (one for one in logs if one.torn is not None and one.last > oldest):
         say(f"{log.path.name} ends within a transaction, at byte {log.torn}: what comes before is archived")
-    for store in (one for one in stores if one.label in tails):
+
+    def carry(store: Store, beat: targets.Beat) -> Outcome | str:
         tail = tails[store.label]
         try:
             _check_fork(store, tail, logs, node)
-            last = None if tail is None else tail.last
-            results[store.label] = _carry(store, last, logs, node, settings, scratch, limit)
-        except (StoreError, ArchiveError) as error:
-            results[store.label] = str(error)
-    return results
+            with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as own:
+                to = _Carried(node, settings, Path(own), limit, beat)
+                return _carry(store, None if tail is None else tail.last, logs, to)
+        except ArchiveError as error:
+            return str(error)
+
+    wanted = [store for store in stores if store.label in tails]
+    try:
+        done, failed = targets.together(wanted, carry, targets.ARCHIVE_SECONDS)
+    except SystemExit:
+        # Time for the threads to take back what is half done
+        limit.cancel("it was stopped")
+        time.sleep(_STOP_SECONDS)
+        raise
+    return results | done | {label: str(error) for label, error in failed.items()}
 
 
 def closed_logs(query: Query, node: Node, after: int, closed: datetime | None) -> list[Log]:
@@ -235,11 +269,14 @@ def missing(tail: int | None, logs: Sequence[Log]) -> tuple[int, int] | None:
     return None
 
 
-def _tail(store: Store, uuid: str) -> Tail | None:
-    """The end of a cluster's archive. Raises ArchiveError where nothing may be added, StoreError, SegmentError."""
-    tail, known = segment.tail(store, uuid), fork.read(store, uuid)
+def _tail(store: Store, uuid: str) -> Tail | str | None:
+    """The end of a cluster's archive; a text says why nothing may be added. Raises StoreError."""
+    try:
+        tail, known = segment.tail(store, uuid), fork.read(store, uuid)
+    except SegmentError as error:
+        return str(error)
     if known is not None and tail is not None:
-        raise ArchiveError(str(known))
+        return str(known)
     if known is not None:
         # All of the history that was left has expired, so the archive begins anew.
         store.delete(fork.key_of(uuid))
@@ -274,41 +311,28 @@ def _check_fork(store: Store, tail: Tail | None, logs: Sequence[Log], node: Node
         raise ArchiveError(str(found))
 
 
-def _carry(
-    store: Store,
-    tail: int | None,
-    logs: Sequence[Log],
-    node: Node,
-    settings: Settings,
-    scratch: Path,
-    limit: Limit,
-) -> Outcome:
+def _carry(store: Store, tail: int | None, logs: Sequence[Log], to: _Carried) -> Outcome:
     wanted = [log for log in logs if tail is None or log.last > tail]
     count = size = 0
     last = tail or 0
     for log in wanted:
         if log.runs and log.last > last:
-            size += _store(store, log, log.whole, node, settings, scratch, limit)
+            size += _store(store, log, log.whole, to)
             count, last = count + 1, log.last
     return Outcome(last, count, size, missing(tail, wanted))
 
 
-def _store(
-    store: Store,
-    log: Log,
-    run: binlog_events.Run,
-    node: Node,
-    settings: Settings,
-    scratch: Path,
-    limit: Limit,
-) -> int:
+def _store(store: Store, log: Log, run: binlog_events.Run, to: _Carried) -> int:
     """Write one segment and then its document; returns its bytes."""
+    node, settings = to.node, to.settings
     closed = log.closed or run.latest
     suffix = ".zst.age" if settings.recipients else ".zst"
     key = stem(node.uuid, run.first, run.last, closed, node.pod, log.path.name) + suffix
-    with store.writer(key) as writer, _content(log, scratch) as source:
-        sent = send(pack(settings.zstd_level, settings.recipients), writer, scratch, limit, source=source)
+    with store.writer(key) as writer, _content(log, to.scratch) as source:
+        stages = pack(settings.zstd_level, settings.recipients)
+        sent = send(stages, _Beating(writer, to.beat), to.scratch, to.limit, source=source)
         writer.commit()
+    to.beat()
     document = Segment(
         uuid=node.uuid,
         domain=node.domain,

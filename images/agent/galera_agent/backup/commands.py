@@ -193,7 +193,8 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     agent = agent_settings.from_env(env)
     stores = open_stores(found)
     limit = Limit(found.deadline_seconds)
-    with server.connection(agent.socket) as query, tempfile.TemporaryDirectory(prefix="galera-archive-") as scratch:
+    folder = tempfile.TemporaryDirectory(prefix="galera-archive-", ignore_cleanup_errors=True)
+    with server.connection(agent.socket) as query, folder as scratch:
         facts = server.facts(query)
         node = binlog.inspect(query, agent.pod)
         if facts.uuid is None:

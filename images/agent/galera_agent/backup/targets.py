@@ -7,8 +7,10 @@ A hard NFS mount whose server is away answers nothing at all, without end; a buc
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
 from typing import TypeVar
 
 from . import catalog
@@ -17,16 +19,20 @@ from .store import Store, StoreError
 
 # So long others wait for a target: for whose it is, and for all that it holds
 OWNER_SECONDS, CATALOG_SECONDS = 10.0, 300.0
+# So long others wait for one that is archived to, when it takes nothing
+ARCHIVE_SECONDS = 120.0
 # A node that is to be filled joins by SST where no backup is found within rejoin.LOOK_SECONDS
 FILL_SECONDS = 40.0
 _T = TypeVar("_T")
+# Says that the work goes on
+Beat = Callable[[], None]
 
 
 def ours(
     stores: Sequence[Store], owner: Owner, ask: Callable[[Store, Owner], object], seconds: float | None = None
 ) -> tuple[list[Store], dict[str, StoreError]]:
     """The targets that are this cluster's, and why others are not, by label. ask: catalog.claim, or may_claim."""
-    found, why = _together(stores, lambda store: ask(store, owner), seconds or OWNER_SECONDS)
+    found, why = together(stores, lambda store, _: ask(store, owner), seconds or OWNER_SECONDS)
     return [store for store in stores if store.label in found], why
 
 
@@ -37,22 +43,32 @@ def read(
 
     others: there are targets that have answered already, so that these are not waited for without end.
     """
-    found, why = _together(stores, catalog.read, seconds or CATALOG_SECONDS, others=others)
+    found, why = together(stores, lambda store, _: catalog.read(store), seconds or CATALOG_SECONDS, others=others)
     return list(found.values()), {label: str(error) for label, error in why.items()}
 
 
-def _together(
-    stores: Sequence[Store], work: Callable[[Store], _T], seconds: float, *, others: bool = False
+def together(
+    stores: Sequence[Store], work: Callable[[Store, Beat], _T], seconds: float, *, others: bool = False
 ) -> tuple[dict[str, _T], dict[str, StoreError]]:
     """Do some work in all targets; returns what came of it and what failed, by label, in the order of the targets.
 
-    As soon as it is done in one of them, or was in others, the rest has so many seconds, from the beginning.
-    Raises what work raises that is no StoreError.
+    As soon as it is done in one of them, or was in others, the rest has so many seconds: from the beginning, or from
+    the last time that its work called what it gets for that. Raises what work raises that is no StoreError.
     """
-    futures = {store.label: _begin(work, store) for store in stores}
+    beats = {store.label: time.monotonic() for store in stores}
+    futures = {store.label: _begin(work, store, partial(_beat, beats, store.label)) for store in stores}
+
+    def patience() -> float:
+        """Seconds for which one that is not done may still say nothing."""
+        left = [beats[label] for label, future in futures.items() if not future.done()]
+        return max(left, default=0.0) + seconds - time.monotonic()
+
     done, waiting = wait(futures.values(), timeout=seconds)
     while waiting and not others and all(one.exception() for one in done):
         more, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        done |= more
+    while waiting and (left := patience()) > 0:
+        more, waiting = wait(waiting, timeout=left)
         done |= more
     found: dict[str, _T] = {}
     why: dict[str, StoreError] = {}
@@ -67,13 +83,17 @@ def _together(
     return found, why
 
 
-def _begin(work: Callable[[Store], _T], store: Store) -> Future[_T]:
+def _beat(beats: dict[str, float], label: str) -> None:
+    beats[label] = time.monotonic()
+
+
+def _begin(work: Callable[[Store, Beat], _T], store: Store, beat: Beat) -> Future[_T]:
     """Begin in a thread that does not keep the process from ending."""
     future: Future[_T] = Future()
 
     def run() -> None:
         try:
-            future.set_result(work(store))
+            future.set_result(work(store, beat))
         except BaseException as error:
             future.set_exception(error)
 

@@ -128,4 +128,9 @@ def test_what_failed_last_is_a_problem() -> None:
     ]
     assert _backups.failures({"last": {"command": "verify", **failed}}) == [f"the last verification {said}"]
     assert _backups.failures({"last": {"state": "succeeded"}, "archive": {"state": "succeeded"}}) == []
-    assert _backups.failures({"last": None}) == []
+    assert _backups.failures({"last": None, "suspended": None}) == []
+    why = "suspended: the cluster is degraded: 2 of 3 nodes"
+    assert _backups.failures({"suspended": why, "archive": failed}) == [
+        f"a backup is due, and {why}",
+        f"the last archive of binary logs {said}",
+    ]
