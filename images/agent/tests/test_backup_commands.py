@@ -148,7 +148,10 @@ def test_no_backup_is_taken_while_the_cluster_is_degraded(bench: Bench, capsys: 
     bench.degraded = "the cluster is degraded: n-galera-1 is starting: joins"
     code, said = call(capsys, "tick")
     assert (code, said["state"], said["message"]) == (0, "nothing", f"suspended: {bench.degraded}")
+    assert said["suspended"] is True
     assert bench.begun == []
+    bench.hold(0, 1, hours=1)
+    assert call(capsys, "tick")[1]["suspended"] is False
 
 
 @pytest.mark.parametrize("command", ["archive", "tick"])

@@ -211,6 +211,8 @@ def test_what_is_archived_is_found_among_many_segments(store: VolumeStore) -> No
     ]
     assert [holds(number, 61) for number in (1, 9, 31, 45, 50)] == [False, False, False, False, None]
     assert holds(45, domain=2) is False
+    assert holds(49) is True
+    assert archived.holds(Transaction(0, 0, Gtid(1, 1, 50))) is None
     store.put(spans[-1].key, b"{}")
     archived = fork.Archived(store, UUID)
     assert holds(45) is None

@@ -443,3 +443,18 @@ def test_an_archive_that_could_not_be_started_is_tried_again(bench: Bench, monke
         with suppress(BlockingIOError):
             bench.rounds(1)
     assert bench.words.count(("archive",)) == 1
+
+
+def test_what_is_due_and_suspended_is_told(bench: Bench) -> None:
+    """At once in what is published, and as an Event where it lasts."""
+    bench.rounds()
+    for number in range(4):
+        bench.started[-1].ends("nothing", message="suspended: 2 of 3 nodes", suspended=True)
+        bench.rounds(3)
+        assert bench.document()["suspended"] == "suspended: 2 of 3 nodes"
+        told = [("BackupSuspended", "Normal", "a backup is due, and suspended: 2 of 3 nodes")] if number else []
+        assert [(one["reason"], one["type"], one["message"]) for one in bench.kube.events] == told
+        bench.rounds(61)
+    bench.started[-1].ends("nothing", message="neither asks for one", next=later(seconds=30))
+    bench.rounds(3)
+    assert bench.document()["suspended"] is None

@@ -230,7 +230,9 @@ def check_owner(store: Store, mine: Owner) -> None:
     except MissingError:
         raise OwnerError(f"{store.label} has no {OWNER}: it was emptied, or is another place than before") from None
     except ValueError as error:
-        raise OwnerError(f"{store.label} has an {OWNER} that cannot be used: {error}") from None
+        raise OwnerError(
+            f"{store.label} has an {OWNER} that cannot be used: {error}; remove it if there is nothing else"
+        ) from None
     if (theirs.cluster, theirs.namespace, theirs.uuid) != (mine.cluster, mine.namespace, mine.uuid):
         said = f"{store.label} holds the backups of {theirs}, not of {mine}; "
         if (theirs.cluster, theirs.namespace) == (mine.cluster, mine.namespace):
