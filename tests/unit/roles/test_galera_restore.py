@@ -47,6 +47,19 @@ def play(folder: Path, tasks: list[dict[str, Any]]) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+def said(*lines: str) -> dict[str, Any]:
+    """What volumes.yml registers. lines: the last ones of the Jobs."""
+    return {"__galera_restore_volumes": {"results": [{"message": line} for line in lines]}}
+
+
+def guarded(file: str) -> list[dict[str, Any]]:
+    """The tasks that a file has under the Lease."""
+    lease, block = yaml.safe_load((ROLE / "tasks" / file).read_text())
+    assert (lease["stateful.galera.lease"]["state"], lease["stateful.galera.lease"]["duration"]) == ("held", 60)
+    tasks: list[dict[str, Any]] = block["block"]
+    return tasks
+
+
 @pytest.fixture
 def see(tmp_path: Path) -> Any:
     """Gives what the role's variables say of what was found, for each of some (found, variables of the inventory)."""
@@ -104,15 +117,47 @@ def test_all_volumes_of_nodes_are_worked_on_also_those_beyond_the_size(see: Any)
     assert {job["spec"].get("activeDeadlineSeconds") for job in jobs} == {910}
 
 
-def test_what_there_is_is_read_again_before_it_is_replaced() -> None:
+@pytest.mark.parametrize(("file", "checks"), [("in_place.yml", ["consent.yml"]), ("undo_data.yml", ["begun.yml"])])
+def test_what_there_is_is_read_again_before_it_is_replaced(file: str, checks: list[str]) -> None:
     """A backup may take hours to restore: restore_undo brings back the record of then, and consent is to that."""
-    lease, guarded = yaml.safe_load((ROLE / "tasks" / "in_place.yml").read_text())
-    tasks = guarded["block"]
+    tasks = guarded(file)
     imported = [one["ansible.builtin.import_tasks"] for one in tasks if "ansible.builtin.import_tasks" in one]
-    assert imported == ["see.yml", "consent.yml", "stop.yml", "volumes.yml"]
-    # under the Lease: what is seen is what is replaced
-    assert lease["stateful.galera.lease"]["state"] == "held"
+    assert imported == ["see.yml", *checks, "stop.yml", "volumes.yml"]
+    # what is seen under the Lease is what is recorded and replaced
+    writes = [number for number, one in enumerate(tasks) if "stateful.galera.state" in one]
     assert tasks[0]["ansible.builtin.import_tasks"] == "see.yml"
+    assert len(checks) < writes[0] < [one.get("ansible.builtin.import_tasks") for one in tasks].index("stop.yml")
+    assert all(tasks[number]["stateful.galera.state"]["held"] for number in writes)
+
+
+def test_nothing_is_recorded_without_the_lease() -> None:
+    """What is left of a run that is refused would have every other one refuse."""
+    for path in sorted((ROLE / "tasks").glob("*.yml")):
+        left = yaml.safe_load(path.read_text())
+        while left:
+            task = left.pop()
+            left += [*task.get("block", []), *task.get("rescue", []), *task.get("always", [])]
+            assert task.get("stateful.galera.state", {"held": True}).get("held"), f"{path.name}: {task['name']}"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "told", "code"),
+    [
+        ({"id": "a"}, "data.before-a can be brought back", 0),
+        ({"id": "a", "undo": "begun"}, "", 0),
+        # another restore by now, and an undo that another run has brought to its end
+        ({"id": "b"}, "data.before-a can be brought back", 2),
+        ({"undone": "a"}, "data.before-a can be brought back", 2),
+    ],
+)
+def test_only_the_restore_is_undone_whose_old_data_were_found(
+    tmp_path: Path, recorded: dict[str, Any], told: str, code: int
+) -> None:
+    (required,) = (each for each in guarded("undo_data.yml") if each["name"].startswith("Require the restore"))
+    facts = {"__galera_restore_found": found(NEW, recorded), **said(*filter(None, [told]))}
+    done = play(tmp_path, [{"ansible.builtin.set_fact": facts}, required])
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("Another run has restored cluster demo, or undone" in " ".join(done.stdout.split())) == (code == 2)
 
 
 @pytest.mark.parametrize("file", ["in_place.yml", "undo_data.yml"])
