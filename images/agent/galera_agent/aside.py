@@ -31,8 +31,9 @@ class TwiceError(Exception):
 def set_aside(volume: Path, identity: str, *, check: bool) -> str:
     """Move the data directory aside; returns the sentence that says what was done.
 
-    check: only look whether it could be done, also while a server uses the data. As much room must be free as the old
-    data take: the new ones are taken to be as large. Raises InUseError, NoRoomError or TwiceError before anything is
+    check: only look whether it could be done, also while a server uses the data. As much room must be free then as the
+    old data take: the new ones are taken to be as large. A rename needs none, and is refused for none: the nodes are
+    stopped by then, and other volumes may be done. Raises InUseError, NoRoomError or TwiceError before anything is
     changed, and OSError.
     """
     data, kept = volume / "data", volume / f"{BEFORE}{identity}"
@@ -50,14 +51,15 @@ def set_aside(volume: Path, identity: str, *, check: bool) -> str:
         return f"the data were set aside already, as {kept.name}"
     if not data.exists():
         return "there are no data to set aside"
-    needed, place = size_of(data), os.statvfs(volume)
-    free = place.f_bavail * place.f_frsize
-    if free < needed:
-        raise NoRoomError(
-            f"the volume has {mib(free)} MiB free, and the old data of {mib(needed)} MiB are to stay beside the new "
-            "ones: make it larger; nothing was changed"
-        )
+    needed = size_of(data)
     if check:
+        place = os.statvfs(volume)
+        free = place.f_bavail * place.f_frsize
+        if free < needed:
+            raise NoRoomError(
+                f"the volume has {mib(free)} MiB free, and the old data of {mib(needed)} MiB are to stay beside the "
+                "new ones: make it larger; nothing was changed"
+            )
         return f"{mib(needed)} MiB can be set aside, {mib(free)} MiB are free"
     _move(data, kept)
     return f"set {mib(needed)} MiB aside as {kept.name}"

@@ -261,7 +261,8 @@ def _build(
 def _finished(plan: Plan, source: Source, log: Callable[[str], None]) -> str | None:
     """The sentence to end with where this very restore is in place; None where there is room for it, else Refused.
 
-    What another restore of the playbook has left, and no server was started from, is no hindrance: it may be removed.
+    What another restore of the playbook has left, and no server was started from, is no hindrance: the same is taken as
+    it is, anything else may be removed.
     """
     try:
         names = sorted(os.listdir(plan.data))
@@ -277,21 +278,30 @@ def _finished(plan: Plan, source: Source, log: Callable[[str], None]) -> str | N
     except (OSError, ValueError, KeyError, TypeError):
         raise Refused(f"{plan.data} is not empty, it holds {_some(names)}; nothing was changed") from None
     done = f"was restored already, at {marker.get('time')}, as the new cluster {marker.get('cluster')}"
-    if same:
-        return f"{_titles(source)} {done}; nothing was changed"
-    if plan.identity and theirs == plan.identity:
+    if plan.identity and theirs == plan.identity and not same:
         # The newest of then: what was archived while the run was away would make it another restore each time
         now = f"{_titles(source)}, which is the choice of now, is not it"
         return f"{there} {done}, by this restore; {now}; nothing was changed"
-    started = any((plan.data / name).exists() for name in _STARTED)
-    if plan.identity and theirs and not started and datadir.locked_file(plan.data) is None:
+    # By hand nobody tells whether it is the same restore, run again
+    another = plan.identity not in ("", theirs)
+    used = another and _was_started(plan.data)
+    if same and not used:
+        return f"{_titles(source)} {done}; nothing was changed"
+    if another and theirs and not used:
         log(f"replaces the restored {there}, which another restore left and no server was started from")
         return None
+    # What a server has written since is in no backup, and would pass for what was restored
+    found = "from which a server was started since" if same else f"not {_titles(source)}"
     raise Refused(
-        f"{plan.data} is not empty, it holds the restored {there}, not {_titles(source)}; run the restore again "
+        f"{plan.data} is not empty, it holds the restored {there}, {found}; run the restore again "
         "with the variables that it was begun with, or delete the claim of this volume (of the seed, "
-        "<name>-galera-seed-volume-claim) to restore anew; nothing was changed"
+        "<name>-galera-seed-volume-claim) to restore anew; where its data stay without the claim, wipe it as well; "
+        "nothing was changed"
     )
+
+
+def _was_started(data: Path) -> bool:
+    return any((data / name).exists() for name in _STARTED) or datadir.locked_file(data) is not None
 
 
 def _write_marker(plan: Plan, source: Source, uuid: str) -> None:

@@ -65,8 +65,16 @@ def test_an_empty_volume_has_nothing_to_keep(tmp_path: Path) -> None:
 def test_a_volume_without_room_is_refused(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aside, "size_of", lambda _: 1 << 60)
     with pytest.raises(aside.NoRoomError, match=r"MiB free.*nothing was changed"):
-        aside.set_aside(volume, "one", check=False)
+        aside.set_aside(volume, "one", check=True)
     assert names(volume) == ["data"]
+
+
+def test_data_that_have_grown_since_the_check_are_set_aside(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nodes are stopped by then, other volumes are done, and each further run would end in the same way."""
+    assert "can be set aside" in aside.set_aside(volume, "one", check=True)
+    monkeypatch.setattr(aside, "size_of", lambda _: 1 << 60)
+    assert "aside as data.before-one" in aside.set_aside(volume, "one", check=False)
+    assert names(volume) == ["data.before-one"]
 
 
 def test_a_running_server_is_refused(volume: Path) -> None:

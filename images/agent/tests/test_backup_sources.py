@@ -16,6 +16,7 @@ from galera_agent.backup.recovery import Target
 from galera_agent.backup.store import StoreError
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
+from stream_samples import VERSION
 
 FULL = full(at("2026-11-21 01:00"), gtid="1-1-10")
 
@@ -175,6 +176,21 @@ def streams_of(store: VolumeStore, **plan: object) -> list[streams.Streams]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "open_targets", lambda file, volume: [store])
         return list(streams.sources(wanted, lambda _: None))
+
+
+@pytest.mark.parametrize("server", ["12.3.1-MariaDB", "nonsense"])
+def test_what_a_newer_server_has_archived_is_refused_before_anything_is_unpacked(
+    both: tuple[VolumeStore, VolumeStore], server: str
+) -> None:
+    """The backup is from before an upgrade, and the archive goes on after it."""
+    store = both[0]
+    newer = replace(put_segment(store, FULL, 21, 30, at("2026-11-21 02:00")), server_version=server)
+    store.put(newer.key, newer.to_json())
+    (found,) = streams_of(store, target_point=Target())
+    with pytest.raises(Refused, match=f"{newer.key} is of MariaDB {server}, this image has .*an image of that version"):
+        found.check(VERSION)
+    (earlier,) = streams_of(store, target_point=Target(sequence=20))
+    earlier.check(VERSION)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,43 @@ def test_the_newest_chain_is_restored_and_again_changes_nothing(bench: Bench) ->
 
 
 @pytest.mark.parametrize(
+    ("theirs", "file", "ours", "taken"),
+    [
+        ("one", "", "two", True),
+        ("one", "grastate.dat", "one", True),
+        ("", "grastate.dat", "", True),
+        ("one", "grastate.dat", "two", False),
+        ("", "galera.cache", "two", False),
+    ],
+)
+def test_the_same_backup_counts_for_another_restore_unless_a_server_was_started_from_it(
+    bench: Bench, theirs: str, file: str, ours: str, taken: bool
+) -> None:
+    """A static volume of the seed keeps what was written there before the seed went."""
+    bench.restore(identity=theirs)
+    data = bench.path / "target" / "data"
+    if file:
+        (data / file).touch()
+    before = sorted(os.listdir(data))
+    if taken:
+        assert f"{bench.second.name} was restored already, at 20" in bench.restore(identity=ours)
+    else:
+        with pytest.raises(Refused, match=r"from which a server was started since; .*nothing was changed"):
+            bench.restore(identity=ours)
+    assert sorted(os.listdir(data)) == before
+
+
+def test_the_same_backup_does_not_count_for_another_restore_while_a_server_uses_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.restore(identity="one")
+    monkeypatch.setattr(restore.datadir, "locked_file", lambda data: data / "ibdata1")
+    assert "was restored already" in bench.restore(identity="one")
+    with pytest.raises(Refused, match="from which a server was started since"):
+        bench.restore(identity="two")
+
+
+@pytest.mark.parametrize(
     ("which", "increment_", "applied"),
     [
         ("old", "latest", "old"),

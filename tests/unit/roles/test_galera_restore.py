@@ -29,7 +29,7 @@ def found(uuid: str = "", recorded: dict[str, Any] | None = None, claims: int = 
     return {"objects": {"ConfigMap": [state], "PersistentVolumeClaim": volumes, "StatefulSet": sets}}
 
 
-Find = tuple[Any, dict[str, str]]
+Find = tuple[Any, dict[str, Any]]
 
 
 def play(folder: Path, tasks: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
@@ -47,13 +47,29 @@ def play(folder: Path, tasks: list[dict[str, Any]]) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+def said(*lines: str) -> dict[str, Any]:
+    """What volumes.yml registers. lines: the last ones of the Jobs."""
+    return {"__galera_restore_volumes": {"results": [{"message": line} for line in lines]}}
+
+
+def guarded(file: str) -> list[dict[str, Any]]:
+    """The tasks that a file has under the Lease."""
+    lease, block = yaml.safe_load((ROLE / "tasks" / file).read_text())
+    assert (lease["stateful.galera.lease"]["state"], lease["stateful.galera.lease"]["duration"]) == ("held", 60)
+    tasks: list[dict[str, Any]] = block["block"]
+    return tasks
+
+
 @pytest.fixture
 def see(tmp_path: Path) -> Any:
     """Gives what the role's variables say of what was found, for each of some (found, variables of the inventory)."""
     (volumes,) = yaml.safe_load((ROLE / "tasks" / "volumes.yml").read_text())
-    seen = {word: f"{{{{ __galera_restore_{word} }}}}" for word in ("step", "identity", "key", "before")}
-    given = {**volumes.get("vars", {}), "__seen": {**seen, "volumes": volumes["loop"]}}
-    given |= {"__galera_restore_job": "aside_job", "__galera_collection_dir": str(ROOT)}
+    (recording,) = (each for each in guarded("in_place.yml") if each["name"].startswith("Record the restore"))
+    words = ("step", "identity", "key", "before", "undo_step")
+    seen = {word: f"{{{{ __galera_restore_{word} }}}}" for word in words} | {"volumes": volumes["loop"]}
+    seen["recorded"] = recording["stateful.galera.state"]["annotations"]["stateful.galera/restore"]
+    given = {**volumes.get("vars", {}), "__seen": seen, "__galera_restore_done": {"message": "restored the backup"}}
+    given |= {"__galera_restore_job": "aside_job", "__galera_collection_dir": str(ROOT), **said()}
 
     def run(*finds: Find) -> list[dict[str, Any]]:
         tasks = []
@@ -104,15 +120,49 @@ def test_all_volumes_of_nodes_are_worked_on_also_those_beyond_the_size(see: Any)
     assert {job["spec"].get("activeDeadlineSeconds") for job in jobs} == {910}
 
 
-def test_what_there_is_is_read_again_before_it_is_replaced() -> None:
+@pytest.mark.parametrize(
+    ("file", "checks"), [("in_place.yml", ["whole.yml", "consent.yml"]), ("undo_data.yml", ["begun.yml"])]
+)
+def test_what_there_is_is_read_again_before_it_is_replaced(file: str, checks: list[str]) -> None:
     """A backup may take hours to restore: restore_undo brings back the record of then, and consent is to that."""
-    lease, guarded = yaml.safe_load((ROLE / "tasks" / "in_place.yml").read_text())
-    tasks = guarded["block"]
+    tasks = guarded(file)
     imported = [one["ansible.builtin.import_tasks"] for one in tasks if "ansible.builtin.import_tasks" in one]
-    assert imported == ["see.yml", "consent.yml", "stop.yml", "volumes.yml"]
-    # under the Lease: what is seen is what is replaced
-    assert lease["stateful.galera.lease"]["state"] == "held"
+    assert imported == ["see.yml", *checks, "stop.yml", "volumes.yml"]
+    # what is seen under the Lease is what is recorded and replaced
+    writes = [number for number, one in enumerate(tasks) if "stateful.galera.state" in one]
     assert tasks[0]["ansible.builtin.import_tasks"] == "see.yml"
+    assert len(checks) < writes[0] < [one.get("ansible.builtin.import_tasks") for one in tasks].index("stop.yml")
+    assert all(tasks[number]["stateful.galera.state"]["held"] for number in writes)
+
+
+def test_nothing_is_recorded_without_the_lease() -> None:
+    """What is left of a run that is refused would have every other one refuse."""
+    for path in sorted((ROLE / "tasks").glob("*.yml")):
+        left = yaml.safe_load(path.read_text())
+        while left:
+            task = left.pop()
+            left += [*task.get("block", []), *task.get("rescue", []), *task.get("always", [])]
+            assert task.get("stateful.galera.state", {"held": True}).get("held"), f"{path.name}: {task['name']}"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "told", "code"),
+    [
+        ({"id": "a"}, "data.before-a can be brought back", 0),
+        ({"id": "a", "undo": "begun"}, "", 0),
+        # another restore by now, and an undo that another run has brought to its end
+        ({"id": "b"}, "data.before-a can be brought back", 2),
+        ({"undone": "a"}, "data.before-a can be brought back", 2),
+    ],
+)
+def test_only_the_restore_is_undone_whose_old_data_were_found(
+    tmp_path: Path, recorded: dict[str, Any], told: str, code: int
+) -> None:
+    (required,) = (each for each in guarded("undo_data.yml") if each["name"].startswith("Require the restore"))
+    facts = {"__galera_restore_found": found(NEW, recorded), **said(*filter(None, [told]))}
+    done = play(tmp_path, [{"ansible.builtin.set_fact": facts}, required])
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("Another run has restored cluster demo, or undone" in " ".join(done.stdout.split())) == (code == 2)
 
 
 @pytest.mark.parametrize("file", ["in_place.yml", "undo_data.yml"])
@@ -192,4 +242,59 @@ def test_a_restore_that_was_cut_off_is_gone_on_with_alone(
     done = play(tmp_path, [{**check, "vars": given}])
     assert done.returncode == code, done.stdout + done.stderr
     told = "The playbook restore was begun on cluster demo (restored the newest) and has not come to its end"
+    assert (told in " ".join(done.stdout.split())) == (code == 2)
+
+
+def test_a_restore_that_was_not_started_knows_what_it_has_replaced(see: Any) -> None:
+    """Both ways out of it: it is run again, or undone."""
+    moved, empty = "set 1 MiB aside as data.before-a", "there are no data to set aside"
+    (old,) = see((found(OLD), said(empty, moved)))
+    recorded = json.loads(old["recorded"])
+    assert recorded == {
+        "id": old["identity"],
+        "key": old["key"],
+        "said": "restored the backup",
+        "before": found(OLD)["objects"]["ConfigMap"][0]["data"],
+        "aside": True,
+        "size": "",
+    }
+    again, new, unread, none = see(
+        (found(recorded=recorded), said("the data were set aside already, as data.before-a")),
+        (found(claims=3), said(empty, empty, empty)),
+        (found(claims=1), said("")),
+        (found(claims=0), said()),
+    )
+    assert (again["step"], again["undo_step"]) == ("new", "begin")
+    assert json.loads(again["recorded"]) == recorded
+    assert [json.loads(each["recorded"])["aside"] for each in (new, unread, none)] == [False, True, False]
+
+
+A: dict[str, Any] = {"id": "a", "key": "x", "said": "restored the newest", "before": {"cluster": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("uuid", "recorded", "key", "code"),
+    [
+        ("", {**A, "aside": True}, "another", 2),
+        # of what was recorded by another release, nothing is known
+        ("", A, "another", 2),
+        ("", {**A, "aside": True}, "x", 0),
+        ("", {**A, "aside": True, "begun": {"key": "another", "said": ""}}, "another", 0),
+        # nothing was replaced, so restore_undo could not go back
+        ("", {**A, "aside": False}, "another", 0),
+        (NEW, {**A, "aside": True}, "another", 0),
+        ("", {"undone": "a", "said": ""}, "another", 0),
+        ("", {**A, "aside": True}, "", 0),
+    ],
+)
+def test_a_restore_does_not_come_in_the_place_of_one_that_was_not_started(
+    tmp_path: Path, uuid: str, recorded: dict[str, Any], key: str, code: int
+) -> None:
+    """It would not know the old cluster, of which restore_release then deletes the data. That one, without a key, asks
+    for a cluster that serves."""
+    check = {"ansible.builtin.import_tasks": str(ROLE / "tasks" / "whole.yml")}
+    given = {"__galera_restore_found": found(uuid, recorded), **({"__galera_restore_goes_on": key} if key else {})}
+    done = play(tmp_path, [{**check, "vars": given}])
+    assert done.returncode == code, done.stdout + done.stderr
+    told = "The last restore of cluster demo (restored the newest) has set its data aside, and no cluster was started"
     assert (told in " ".join(done.stdout.split())) == (code == 2)

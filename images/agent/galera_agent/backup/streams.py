@@ -100,13 +100,15 @@ class Streams:
         return ""
 
     def check(self, version: str) -> None:
-        """Versions, the key, and whether each object is there with its size. Raises Refused."""
+        """Versions, also of what is replayed, and the key. Raises Refused."""
         mine = directories.series(version.partition("MariaDB server")[2])
-        for one in (backup.manifest for backup in self._backups):
-            theirs = directories.series(one.server_version)
+        wanted = [(f"backup {one.name}", one.manifest.server_version) for one in self._backups]
+        wanted += [(step.segment.key, step.segment.server_version) for step in self._steps]
+        for what, written in wanted:
+            theirs = directories.series(written)
             if mine is None or theirs is None or theirs > mine:
                 raise Refused(
-                    f"backup {one.name} is of MariaDB {one.server_version}, this image has {version.strip()[:100]}; "
+                    f"{what} is of MariaDB {written}, this image has {version.strip()[:100]}; "
                     "allowed: an image of that version or newer"
                 )
         encrypted = {recipient for one in self._backups for recipient in one.manifest.recipients}
