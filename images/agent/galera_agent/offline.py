@@ -25,11 +25,35 @@ _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _LAYOUT = ("innodb_page_size", "innodb_data_file_path")
 _USUAL = {"innodb_page_size": "16384", "innodb_data_file_path": "ibdata1:12M:autoextend"}
 _ZERO_POSITION = "00000000-0000-0000-0000-000000000000:-1"
+# A role that has every other one, so that who replays can grant them all: the log does not say who could.
+_HELPER = "galera replay"
+# CREATE ROLE makes who replays it the admin of the role; that is root instead.
+_ROOT_IS_ADMIN = f"""INSERT INTO mysql.roles_mapping (Host, User, Role, Admin_option)
+ SELECT root.Host, root.User, made.Role, 'Y' FROM mysql.roles_mapping AS made, mysql.global_priv AS root
+ WHERE made.Host = 'localhost' AND made.User = 'mysql' AND made.Admin_option = 'Y' AND made.Role <> '{_HELPER}'
+ AND root.User = 'root' AND NOT COALESCE(JSON_VALUE(root.Priv, '$.is_role'), 0)
+ ON DUPLICATE KEY UPDATE Admin_option = 'Y';
+DELETE FROM mysql.roles_mapping
+ WHERE Host = 'localhost' AND User = 'mysql' AND Admin_option = 'Y' AND Role <> '{_HELPER}';
+"""
+# What is run after a CREATE ROLE of a replay
+AFTER_ROLE = f"""{_ROOT_IS_ADMIN}INSERT IGNORE INTO mysql.roles_mapping (Host, User, Role, Admin_option)
+ SELECT '', '{_HELPER}', User, 'Y' FROM mysql.global_priv
+ WHERE JSON_VALUE(Priv, '$.is_role') AND User <> '{_HELPER}';
+FLUSH PRIVILEGES;
+"""
 # What replaying needs of the account that comes through the socket; the accounts are set anew after it.
-_FULL_RIGHTS = """SET SESSION sql_mode='';
+_FULL_RIGHTS = f"""SET SESSION sql_mode='';
 FLUSH PRIVILEGES;
 CREATE OR REPLACE USER mysql@localhost IDENTIFIED VIA unix_socket;
 GRANT ALL PRIVILEGES ON *.* TO mysql@localhost WITH GRANT OPTION;
+INSERT IGNORE INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant, Grantor)
+ VALUES ('localhost', 'mysql', '', '', 1, '');
+CREATE OR REPLACE ROLE `{_HELPER}` WITH ADMIN mysql@localhost;
+{AFTER_ROLE}"""
+# What takes that back, but for the account itself
+_RIGHTS_BACK = f"""{_ROOT_IS_ADMIN}FLUSH PRIVILEGES;
+DROP ROLE IF EXISTS `{_HELPER}`;
 """
 # Of a cluster's nodes only the one on which an event was made has it enabled. `created` would change by itself.
 _EVENTS = """SET SESSION sql_mode='';
@@ -166,6 +190,7 @@ class Tools:
             _end(process)
         if process.returncode:
             raise StepError(_words("mariadbd", process.returncode, log))
+        self.run_sql(data, layout, _RIGHTS_BACK)
 
     def _answer(self, process: subprocess.Popen[bytes], server: Server, log: Path) -> None:
         while process.poll() is None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,3 +96,26 @@ def test_a_server_for_a_replay_takes_what_a_session_could(
         pass
     given = (tmp_path / "arguments").read_text().split()
     assert {"--innodb-strict-mode=OFF", "--system-versioning-alter-history=KEEP"} <= set(given)
+
+
+def until(there: Callable[[], bool]) -> None:
+    while not there():
+        time.sleep(0.01)
+
+
+def test_who_replays_can_grant_roles_and_proxies_and_nothing_of_that_stays(
+    program: Callable[[str], offline.Tools], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline.Tools, "_answer", lambda *_: until((tmp_path / "up").exists))
+    monkeypatch.setattr(offline, "_shut_down", lambda process, _: process.terminate())
+    statements = tmp_path / "statements"
+    serve = f"trap 'exit 0' TERM; touch {tmp_path}/up; while :; do sleep 0.05; done"
+    tools = program(f'case "$*" in *--bootstrap*) exec cat >>{statements};; esac; {serve}')
+    with tools.serving(tmp_path, []):
+        before = statements.read_text()
+    after = statements.read_text()[len(before) :]
+    role = "`galera replay`"
+    assert f"CREATE OR REPLACE ROLE {role} WITH ADMIN mysql@localhost;\n" in before
+    assert "VALUES ('localhost', 'mysql', '', '', 1, '');\n" in before
+    assert offline.AFTER_ROLE in before
+    assert after.endswith(f"FLUSH PRIVILEGES;\nDROP ROLE IF EXISTS {role};\n")
