@@ -119,3 +119,30 @@ def test_who_replays_can_grant_roles_and_proxies_and_nothing_of_that_stays(
     assert "VALUES ('localhost', 'mysql', '', '', 1, '');\n" in before
     assert offline.AFTER_ROLE in before
     assert after.endswith(f"FLUSH PRIVILEGES;\nDROP ROLE IF EXISTS {role};\n")
+
+
+def test_a_server_for_a_replay_has_options_of_the_nodes(
+    program: Callable[[str], offline.Tools], tmp_path: Path
+) -> None:
+    """One that it refuses is in the error; without the file it has none."""
+    program(f'case "$*" in *--bootstrap*) exec cat;; esac; echo "$@" >{tmp_path}/arguments; echo it is bad; exit 1')
+    (tmp_path / "nodes.cnf").write_text("[mariadb]\nold_mode = NEW\nport = 3307\n")
+    said: list[str] = []
+    tools = offline.Tools(tmp_path, said.append, tmp_path / "nodes.cnf")
+    with (
+        pytest.raises(offline.StepError, match=r"does not start: .*it is bad; from .*nodes.cnf it has old_mode$"),
+        tools.serving(tmp_path, []),
+    ):
+        pass
+    first, *others = (tmp_path / "arguments").read_text().split()
+    assert first == f"--defaults-file={tmp_path}/server.cnf"
+    assert "--no-defaults" not in others
+    assert {"--max-allowed-packet=1G", "--loose-strict-password-validation=OFF"} <= set(others)
+    assert (tmp_path / "server.cnf").read_text() == "[mariadb]\nold_mode = NEW\n"
+    assert f"takes from {tmp_path}/nodes.cnf: old_mode" in said
+    with (
+        pytest.raises(offline.StepError, match=r"it is bad$"),
+        offline.Tools(tmp_path, said.append, tmp_path / "none").serving(tmp_path, []),
+    ):
+        pass
+    assert (tmp_path / "server.cnf").read_text().strip() == ""
