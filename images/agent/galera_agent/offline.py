@@ -13,23 +13,55 @@ from pathlib import Path
 
 import pymysql
 
-from . import datadir, sql
+from . import datadir, mycnf, sql
 from .datadir import Evidence
 from .wsrep import Server
 
 BEAT_SECONDS = 5.0
+# Where the Job has the my.cnf of the cluster's nodes
+MYCNF = Path("/etc/galera/config/galera.cnf")
 _POLL_SECONDS = 0.2
 _PROVIDERS = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 # Without these a server does not find its files; a seed needs the same ones in its my.cnf.
 _LAYOUT = ("innodb_page_size", "innodb_data_file_path")
 _USUAL = {"innodb_page_size": "16384", "innodb_data_file_path": "ibdata1:12M:autoextend"}
+_ANY_PASSWORD = (
+    "--loose-strict-password-validation=OFF",
+    "--loose-simple-password-check=OFF",
+    "--loose-cracklib-password-check=OFF",
+    "--loose-password-reuse-check=OFF",
+)
 _ZERO_POSITION = "00000000-0000-0000-0000-000000000000:-1"
+# A role that has every other one, so that who replays can grant them all: the log does not say who could.
+_HELPER = "galera replay"
+# CREATE ROLE makes who replays it the admin of the role; that is root instead.
+_ROOT_IS_ADMIN = f"""INSERT INTO mysql.roles_mapping (Host, User, Role, Admin_option)
+ SELECT root.Host, root.User, made.Role, 'Y' FROM mysql.roles_mapping AS made, mysql.global_priv AS root
+ WHERE made.Host = 'localhost' AND made.User = 'mysql' AND made.Admin_option = 'Y' AND made.Role <> '{_HELPER}'
+ AND root.User = 'root' AND NOT COALESCE(JSON_VALUE(root.Priv, '$.is_role'), 0)
+ ON DUPLICATE KEY UPDATE Admin_option = 'Y';
+DELETE FROM mysql.roles_mapping
+ WHERE Host = 'localhost' AND User = 'mysql' AND Admin_option = 'Y' AND Role <> '{_HELPER}';
+"""
+# What is run after a CREATE ROLE of a replay
+AFTER_ROLE = f"""{_ROOT_IS_ADMIN}INSERT IGNORE INTO mysql.roles_mapping (Host, User, Role, Admin_option)
+ SELECT '', '{_HELPER}', User, 'Y' FROM mysql.global_priv
+ WHERE JSON_VALUE(Priv, '$.is_role') AND User <> '{_HELPER}';
+FLUSH PRIVILEGES;
+"""
 # What replaying needs of the account that comes through the socket; the accounts are set anew after it.
-_FULL_RIGHTS = """SET SESSION sql_mode='';
+_FULL_RIGHTS = f"""SET SESSION sql_mode='';
 FLUSH PRIVILEGES;
 CREATE OR REPLACE USER mysql@localhost IDENTIFIED VIA unix_socket;
 GRANT ALL PRIVILEGES ON *.* TO mysql@localhost WITH GRANT OPTION;
+INSERT IGNORE INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant, Grantor)
+ VALUES ('localhost', 'mysql', '', '', 1, '');
+CREATE OR REPLACE ROLE `{_HELPER}` WITH ADMIN mysql@localhost;
+{AFTER_ROLE}"""
+# What takes that back, but for the account itself
+_RIGHTS_BACK = f"""{_ROOT_IS_ADMIN}FLUSH PRIVILEGES;
+DROP ROLE IF EXISTS `{_HELPER}`;
 """
 # Of a cluster's nodes only the one on which an event was made has it enabled. `created` would change by itself.
 _EVENTS = """SET SESSION sql_mode='';
@@ -43,10 +75,13 @@ class StepError(Exception):
 
 
 class Tools:
-    """The steps of a restore that programs do. scratch: a directory for their logs, sockets and temporary files."""
+    """The steps of a restore that programs do.
 
-    def __init__(self, scratch: Path, say: Callable[[str], None]) -> None:
-        self._scratch, self._say = scratch, say
+    scratch: a directory for their logs, sockets and temporary files. cnf: of the nodes, need not be there.
+    """
+
+    def __init__(self, scratch: Path, say: Callable[[str], None], cnf: Path = MYCNF) -> None:
+        self._scratch, self._say, self._cnf = scratch, say, cnf
 
     def prepare(self, full: Path, increment: Path | None, name: str) -> None:
         """Bring a copied full backup to one point in time, with an increment to the point of that."""
@@ -78,7 +113,7 @@ class Tools:
     def _bootstrap(self, data: Path, layout: Sequence[str], statements: str, step: str) -> None:
         arguments = ["mariadbd", *self._offline(data, layout), "--bootstrap", "--wsrep-on=OFF"]
         # The texts of a password policy apply to who sets a password, not to hashes of those that are in use.
-        arguments.append("--loose-strict-password-validation=OFF")
+        arguments.append(_ANY_PASSWORD[0])
         self._run(arguments, step, lambda: "", statements)
 
     def new_cluster(self, data: Path, layout: Sequence[str]) -> str:
@@ -142,21 +177,29 @@ class Tools:
     def serving(self, data: Path, layout: Sequence[str]) -> Iterator[Path]:
         """Run the data as a server without Galera and network for the time of a block; gives its socket.
 
-        The account mysql@localhost, which it lets in, has all rights from here on. Raises StepError.
+        It has those options of the nodes that change what statements do. The account mysql@localhost, which it lets in,
+        has all rights from here on. Raises StepError, OSError.
         """
         self.run_sql(data, layout, _FULL_RIGHTS)
         socket, log = self._scratch / "server.sock", self._scratch / "server.log"
-        arguments = ["mariadbd", *self._offline(data, layout), f"--socket={socket}", "--wsrep-on=OFF"]
+        file, names = self._scratch / "server.cnf", self._take_options()
+        _, *offline = self._offline(data, layout)
+        arguments = ["mariadbd", f"--defaults-file={file}", *offline, f"--socket={socket}", "--wsrep-on=OFF"]
         # A crash loses nothing here: what is not finished is made again from its beginning.
         arguments += ["--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=1G"]
         arguments.append(f"--innodb-buffer-pool-size={_memory()}")
-        # A binary log does not say that a session had these, without which a statement of it may be refused.
-        arguments += ["--innodb-strict-mode=OFF", "--system-versioning-alter-history=KEEP"]
+        # A binary log does not say that a session had these, without which a statement of it may be refused; passwords
+        # were judged on the node, by what its plugins were told there.
+        arguments += ["--innodb-strict-mode=OFF", "--system-versioning-alter-history=KEEP", *_ANY_PASSWORD]
         with log.open("wb") as out:
             process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self._scratch)
         server = Server(socket)
         try:
-            self._answer(process, server, log)
+            try:
+                self._answer(process, server, log)
+            except StepError as error:
+                of_nodes = f"; from {self._cnf} it has {', '.join(names)}" if names else ""
+                raise StepError(f"the server for the replay does not start: {error}{of_nodes}") from None
             yield socket
             server.close()
             _shut_down(process, server)
@@ -166,6 +209,19 @@ class Tools:
             _end(process)
         if process.returncode:
             raise StepError(_words("mariadbd", process.returncode, log))
+        self.run_sql(data, layout, _RIGHTS_BACK)
+
+    def _take_options(self) -> list[str]:
+        """Write the option file of a server that replays; returns the names of the nodes' options in it."""
+        try:
+            text = self._cnf.read_text(encoding="utf-8", errors="surrogateescape")
+        except FileNotFoundError:
+            text = ""
+        text, names = mycnf.for_replay(text)
+        (self._scratch / "server.cnf").write_text(text, encoding="utf-8", errors="surrogateescape")
+        if names:
+            self._say(f"takes from {self._cnf}: {', '.join(names)}")
+        return names
 
     def _answer(self, process: subprocess.Popen[bytes], server: Server, log: Path) -> None:
         while process.poll() is None:

@@ -15,9 +15,9 @@ def event(kind: int, body: bytes, time: int = 0, server: int = 1) -> bytes:
     return struct.pack("<IBIIIH", time, kind, server, 19 + len(body), 0, 0) + body
 
 
-def query(text: bytes, time: int = 0) -> bytes:
-    """A statement in the database `d`, with two bytes of variables."""
-    return event(QUERY, struct.pack("<IIBHH", 1, 0, 1, 0, 2) + b"\x00\x00d\x00" + text, time)
+def query(text: bytes, time: int = 0, error: int = 0) -> bytes:
+    """A statement in the database `d`, with two bytes of variables. error: with which it ended."""
+    return event(QUERY, struct.pack("<IIBHH", 1, 0, 1, error, 2) + b"\x00\x00d\x00" + text, time)
 
 
 def gtid(sequence: int, time: int, domain: int = 1, flags: int = STANDALONE) -> bytes:
@@ -31,7 +31,7 @@ def gtid_list(before: Iterable[tuple[int, int]]) -> bytes:
 
 def transaction(sequence: int, time: int, domain: int = 1) -> bytes:
     """A GTID event and a statement that needs no end, whose text nobody reads."""
-    return gtid(sequence, time, domain) + event(QUERY, b"x" * 40, time)
+    return gtid(sequence, time, domain) + event(QUERY, bytes(13) + b"x" * 27, time)
 
 
 def binlog(before: Iterable[tuple[int, int]], transactions: Iterable[bytes], created: int = 900) -> bytes:

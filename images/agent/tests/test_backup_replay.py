@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,12 +13,13 @@ from pathlib import Path
 
 import pytest
 from backup_samples import UUID
-from binlog_samples import binlog, transaction
+from binlog_samples import binlog, gtid, query, transaction
+from galera_agent import offline, restore
 from galera_agent.backup import programs
 from galera_agent.backup.manifest import StoredObject
-from galera_agent.backup.pipe import Limit, Stage
+from galera_agent.backup.pipe import Limit, Stage, StreamError
 from galera_agent.backup.recovery import Step, Target
-from galera_agent.backup.replay import replay
+from galera_agent.backup.replay import ReplayError, replay
 from galera_agent.backup.segment import Segment
 from galera_agent.backup.stream import CorruptError
 from galera_agent.backup.volume_store import VolumeStore
@@ -34,6 +37,38 @@ done
 head -c "${end:-$(stat -c %s "$file")}" "$file" | tail -c "+$((begin + 1))"
 """
 
+# It writes statements as text, behind the place of their event.
+TEXT_READER = rf"""#!{sys.executable}
+import struct, sys
+options = dict(one.split("=") for one in sys.argv[1:-1] if "=" in one)
+data = open(sys.argv[-1], "rb").read()
+offset, end = int(options["--start-position"]), int(options.get("--stop-position", len(data)))
+print("SET SOMETHING;")
+while offset < end:
+    kind, length = struct.unpack_from("<xxxxBxxxxI", data, offset)
+    print("# at", offset)
+    if kind == 2:
+        print("SET TIMESTAMP;", data[offset + 36 : offset + length].decode() + ";", sep="\n")
+    offset += length
+"""
+# `FAILS n` in a statement ends it with that error, `DIES` the client.
+CLIENT = r"""#!{python}
+import re, sys
+told = open("{path}/told", "wb", buffering=0)
+for number, line in enumerate(sys.stdin.buffer, 1):
+    told.write(line)
+    if b"DIES" in line:
+        sys.exit(3)
+    if found := re.match(rb"SIGNAL .* MESSAGE_TEXT='(.*)';", line):
+        error, text = 1644, found[1].decode()
+    elif found := re.search(rb"FAILS (\d+)", line):
+        error, text = int(found[1]), "it failed"
+    else:
+        continue
+    print(f"--------------\n{{line!r}}\n--------------\n\nERROR {{error}} (HY000) at line {{number}}: {{text}}",
+          file=sys.stderr, flush=True)
+"""
+
 
 class Bench:
     """A store with segments, and a client that keeps what it is told. Transaction n is of second n."""
@@ -44,9 +79,12 @@ class Bench:
             (path / name).mkdir()
         (path / "store" / "owner.json").write_text("{}")
         self.store = VolumeStore(path / "store")
-        for name, script in (("mariadb-binlog", READER), ("mariadb", f"#!/bin/bash\ncat > {path}/told\n")):
-            (path / "bin" / name).write_text(script)
-            (path / "bin" / name).chmod(0o755)
+        self.install("mariadb-binlog", READER)
+        self.install("mariadb", CLIENT.format(python=sys.executable, path=path))
+
+    def install(self, name: str, script: str) -> None:
+        (self.path / "bin" / name).write_text(script)
+        (self.path / "bin" / name).chmod(0o755)
 
     def segment(self, number: int, first: int, last: int, parts: Sequence[bytes], begin: int) -> Segment:
         data = binlog([(1, begin)], parts)
@@ -67,7 +105,17 @@ class Bench:
 
     @property
     def told(self) -> bytes:
-        return (self.path / "told").read_bytes()
+        """Without the marks."""
+        return re.sub(rb"\n\nSIGNAL [^\n]*\n", b"", (self.path / "told").read_bytes())
+
+    def statements(self, *statements: bytes | tuple[bytes, int]) -> bytes:
+        """Replay statements, each a transaction; of some with the error that is logged. Returns what was told."""
+        self.install("mariadb-binlog", TEXT_READER)
+        pairs = [one if isinstance(one, tuple) else (one, 0) for one in statements]
+        parts = [gtid(number, 1) + query(text, error=error) for number, (text, error) in enumerate(pairs, 1)]
+        last = len(parts)
+        assert self.replay([Step(self.segment(1, 1, last, parts, 0), 0)], Target()) == last
+        return self.told
 
 
 @pytest.fixture
@@ -119,3 +167,76 @@ def test_a_transaction_that_a_segment_names_and_has_half_is_taken_from_the_next(
         bench.replay([Step(one, 0)], Target())
     with pytest.raises(CorruptError, match="transactions 4 to 5 are not in"):
         bench.replay([Step(one, 0), Step(replace(two, first=5), 4)], Target(sequence=5))
+
+
+# --- statements that end with an error --------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "statement",
+    [
+        (b"CREATE USER there, fresh /* FAILS 1396 */", 1396),
+        # What was dropped in part is logged as if all had been.
+        b"DROP TABLE `a`,`missing` /* FAILS 1051 */",
+        b"/* of an application */ drop temporary table a, missing /* FAILS 1051 */",
+        b"DROP SEQUENCE s /* FAILS 4091 */",
+    ],
+)
+def test_the_replay_goes_on_after_an_error_that_is_logged(bench: Bench, statement: bytes | tuple[bytes, int]) -> None:
+    assert b"INSERT 3" in bench.statements(b"INSERT 1", statement, b"INSERT 3")
+
+
+@pytest.mark.parametrize(
+    ("statement", "text"),
+    [
+        (b"INSERT 2 FAILS 1062", "ERROR 1062: it failed"),
+        ((b"CREATE USER there, fresh FAILS 1045", 1396), "ERROR 1045: it failed"),
+        ((b"CREATE USER there, fresh", 1396), "it was logged with error 1396, and ends without one"),
+        (b"DROP VIEW missing FAILS 1051", "ERROR 1051: it failed"),
+        (b"DROP TABLE a FAILS 1217", "ERROR 1217: it failed"),
+    ],
+)
+def test_any_other_error_ends_it_at_its_transaction(
+    bench: Bench, statement: bytes | tuple[bytes, int], text: str
+) -> None:
+    """Also where the error of that number is logged with another one."""
+    with pytest.raises(ReplayError) as caught:
+        bench.statements(b"INSERT 1", statement, (b"CREATE USER there FAILS 1396", 1396), b"INSERT 4")
+    assert f"transaction 1-1-2 does not do on the backup what it did: {text}; " in str(caught.value)
+    assert "points up to transaction 1 of domain 1 can be restored" in str(caught.value)
+
+
+def test_what_is_refused_once_is_not_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(offline, "tool_version", lambda: "")
+    monkeypatch.setattr(restore, "restore", lambda *_: bench.statements(b"INSERT FAILS 1146"))
+    assert restore.command({}, lambda _: None) == 2
+    assert "refused: transaction 1-1-1 does not do" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("statement", "text"),
+    [(b"FAILS 2013", "mariadb: ERROR 2013"), (b"FAILS 1205", "ERROR 1205"), (b"DIES", "mariadb ended with 3")],
+)
+def test_an_error_of_the_surroundings_may_be_another_one_the_next_time(
+    bench: Bench, statement: bytes, text: str
+) -> None:
+    with pytest.raises(StreamError, match=text):
+        bench.statements(b"INSERT 1", statement, b"INSERT 3")
+
+
+def test_an_error_is_found_where_it_stands_in_several_segments(bench: Bench) -> None:
+    bench.install("mariadb-binlog", TEXT_READER)
+    parts = [gtid(one, 1) + query(b"CREATE USER FAILS 1396", error=1396 if one < 4 else 0) for one in range(1, 5)]
+    one, two = bench.segment(1, 1, 2, parts[:2], 0), bench.segment(2, 3, 4, parts[2:], 2)
+    assert bench.replay([Step(one, 0), Step(two, 2)], Target(sequence=3)) == 3
+    with pytest.raises(ReplayError, match=r"transaction 1-1-4 does not .* points up to transaction 3 of domain 1"):
+        bench.replay([Step(one, 0), Step(two, 2)], Target())
+
+
+def test_a_role_can_be_granted_as_soon_as_it_is_made(bench: Bench) -> None:
+    given = offline.AFTER_ROLE.strip().encode()
+    told = bench.statements(b"CREATE ROLE a", b"GRANT a TO b", b"-- c\ncreate or replace role c", b"CREATE TABLE d")
+    first, between, last = told.split(given)
+    assert first.rstrip().splitlines()[-1] == b"CREATE ROLE a;"
+    assert b"GRANT a TO b;" in between
+    assert b"CREATE TABLE d" in last

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,3 +96,53 @@ def test_a_server_for_a_replay_takes_what_a_session_could(
         pass
     given = (tmp_path / "arguments").read_text().split()
     assert {"--innodb-strict-mode=OFF", "--system-versioning-alter-history=KEEP"} <= set(given)
+
+
+def until(there: Callable[[], bool]) -> None:
+    while not there():
+        time.sleep(0.01)
+
+
+def test_who_replays_can_grant_roles_and_proxies_and_nothing_of_that_stays(
+    program: Callable[[str], offline.Tools], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline.Tools, "_answer", lambda *_: until((tmp_path / "up").exists))
+    monkeypatch.setattr(offline, "_shut_down", lambda process, _: process.terminate())
+    statements = tmp_path / "statements"
+    serve = f"trap 'exit 0' TERM; touch {tmp_path}/up; while :; do sleep 0.05; done"
+    tools = program(f'case "$*" in *--bootstrap*) exec cat >>{statements};; esac; {serve}')
+    with tools.serving(tmp_path, []):
+        before = statements.read_text()
+    after = statements.read_text()[len(before) :]
+    role = "`galera replay`"
+    assert f"CREATE OR REPLACE ROLE {role} WITH ADMIN mysql@localhost;\n" in before
+    assert "VALUES ('localhost', 'mysql', '', '', 1, '');\n" in before
+    assert offline.AFTER_ROLE in before
+    assert after.endswith(f"FLUSH PRIVILEGES;\nDROP ROLE IF EXISTS {role};\n")
+
+
+def test_a_server_for_a_replay_has_options_of_the_nodes(
+    program: Callable[[str], offline.Tools], tmp_path: Path
+) -> None:
+    """One that it refuses is in the error; without the file it has none."""
+    program(f'case "$*" in *--bootstrap*) exec cat;; esac; echo "$@" >{tmp_path}/arguments; echo it is bad; exit 1')
+    (tmp_path / "nodes.cnf").write_text("[mariadb]\nold_mode = NEW\nport = 3307\n")
+    said: list[str] = []
+    tools = offline.Tools(tmp_path, said.append, tmp_path / "nodes.cnf")
+    with (
+        pytest.raises(offline.StepError, match=r"does not start: .*it is bad; from .*nodes.cnf it has old_mode$"),
+        tools.serving(tmp_path, []),
+    ):
+        pass
+    first, *others = (tmp_path / "arguments").read_text().split()
+    assert first == f"--defaults-file={tmp_path}/server.cnf"
+    assert "--no-defaults" not in others
+    assert {"--max-allowed-packet=1G", "--loose-strict-password-validation=OFF"} <= set(others)
+    assert (tmp_path / "server.cnf").read_text() == "[mariadb]\nold_mode = NEW\n"
+    assert f"takes from {tmp_path}/nodes.cnf: old_mode" in said
+    with (
+        pytest.raises(offline.StepError, match=r"it is bad$"),
+        offline.Tools(tmp_path, said.append, tmp_path / "none").serving(tmp_path, []),
+    ):
+        pass
+    assert (tmp_path / "server.cnf").read_text().strip() == ""

@@ -36,6 +36,8 @@ _BEFORE_STATEMENT = frozenset((5, 9, 13, 14, 17, 19, 160))
 _ENDS = (b"COMMIT", b"ROLLBACK")
 _XA_ENDS = (b"XA COMMIT", b"XA ROLLBACK")
 _CHECKSUM = 4
+# So much of a statement tells what it is, also behind a comment
+_LONG = 1024
 
 
 class BinlogError(ValueError):
@@ -165,6 +167,28 @@ def transactions(path: Path) -> Iterator[Transaction]:
     return (one for one in Groups(path) if one.whole)
 
 
+@dataclass(frozen=True)
+class Statement:
+    """One that is logged as text. end: of its event, in bytes. error: with which it ended, 0 for none."""
+
+    offset: int
+    end: int
+    error: int
+    text: bytes
+
+
+def statements(path: Path, begin: int, end: int | None) -> Iterator[Statement]:
+    """The statements between two events of a file; of a long one the beginning. Raises BinlogError, OSError."""
+    with _opened(path) as data:
+        for event in _events(path.name, data, begin):
+            if end is not None and event.offset >= end:
+                return
+            if event.kind == _QUERY and event.length >= _HEADER.size + _QUERY_HEAD.size:
+                error = _QUERY_HEAD.unpack_from(data, event.offset + _HEADER.size)[3]
+                text = _statement(event, data, _LONG)
+                yield Statement(event.offset, event.offset + event.length, error, text)
+
+
 def runs(found: Iterable[Transaction], domain: int) -> list[Run]:
     """The sequences of a domain, in runs without a hole; a sequence that comes twice is part of none twice."""
     result: list[Run] = []
@@ -200,9 +224,9 @@ def _opened(path: Path) -> Iterator[mmap.mmap]:
             yield data
 
 
-def _events(name: str, data: mmap.mmap) -> Iterator[_Event]:
-    """All events, without their bodies; the last one is of no kind where it was not written to its end."""
-    offset, size = len(_MAGIC), len(data)
+def _events(name: str, data: mmap.mmap, offset: int = len(_MAGIC)) -> Iterator[_Event]:
+    """All events from one on, without their bodies; the last one is of no kind where it was not written to its end."""
+    size = len(data)
     while offset < size:
         event = _event(name, data, offset, size)
         yield event
@@ -245,14 +269,14 @@ def _ends(event: _Event, flags: int, data: mmap.mmap) -> bool:
     )
 
 
-def _statement(event: _Event, data: mmap.mmap) -> bytes:
+def _statement(event: _Event, data: mmap.mmap, most: int = 64) -> bytes:
     """The text of a statement, perhaps with a checksum behind it; of a long one the beginning."""
     begin, end = event.offset + _HEADER.size, event.offset + event.length
     if begin + _QUERY_HEAD.size > end:
         return b""
     _, _, database, _, variables = _QUERY_HEAD.unpack_from(data, begin)
     first = begin + _QUERY_HEAD.size + variables + database + 1
-    return data[first : min(end, first + 64)]
+    return data[first : min(end, first + most)]
 
 
 def _list(name: str, event: _Event, data: mmap.mmap) -> dict[int, int]:

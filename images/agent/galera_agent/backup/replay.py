@@ -7,22 +7,35 @@ finds.
 
 from __future__ import annotations
 
+import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
-from .. import datadir
+from .. import datadir, offline
+from ..chain import Refused
 from . import programs
-from .binlog_events import BinlogError, Groups
+from .binlog_events import BinlogError, Groups, Statement, statements
+from .client import Client, SqlError
 from .pipe import Limit, StreamError
 from .recovery import Step, Target
 from .store import Store
 from .stream import CorruptError, checked, receive
 
-# As the largest that a server can have: a row that was written must be readable.
-_PACKET = "--max-allowed-packet=1G"
+_COMMENTS = rb"(?:\s|/\*(?![!M]).*?\*/|--\s.*?\n|#.*?\n)*"
+_DROPS = re.compile(_COMMENTS + rb"DROP\s+(TEMPORARY\s+)?(TABLES?|SEQUENCE)\b", re.IGNORECASE | re.DOTALL)
+_MAKES_ROLE = re.compile(_COMMENTS + rb"CREATE\s+(OR\s+REPLACE\s+)?ROLE\b", re.IGNORECASE | re.DOTALL)
+# Unknown table, unknown sequence. What was partly dropped is logged as if all had been, and a server that replicates
+# it adds IF EXISTS.
+_MISSING = (1051, 4091)
+# Not of the statement: of the client's connection, no memory, no room, a server that stops, a lock
+_SURROUNDINGS = frozenset((3, 1021, 1026, 1030, 1037, 1038, 1040, 1041, 1053, 1114, 1205, 1213, 1317, 1927))
+_CONNECTION = range(2000, 3000)
+
+
+class ReplayError(Refused):
+    """A transaction does not do on the backup what it did when it was logged; the text says which points are left."""
 
 
 def replay(
@@ -39,17 +52,9 @@ def replay(
 
     Raises StreamError, CorruptError, StoreError, OSError.
     """
-    log = scratch / "client.log"
     last = steps[0].after
     part = Cut(None, None, last)
-    with log.open("wb") as out:
-        client = subprocess.Popen(
-            ["mariadb", "--no-defaults", f"--socket={socket}", "--user=mysql", "--binary-mode", _PACKET],
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=out,
-        )
-    assert client.stdin is not None
+    client = Client(socket, scratch / "client.log", limit)
     try:
         for planned in steps:
             # What a segment names and does not hold may be in the next one.
@@ -58,20 +63,16 @@ def replay(
                 break
             say(f"replays transactions {step.after + 1} to {step.segment.last} of {step.segment.key}")
             path = fetch(step, store, identity, scratch, limit)
-            part = _pour(path, step, target, client.stdin, scratch, limit, log)
+            part = _pour(path, step, target, client, scratch)
             path.unlink()
             last = max(last, part.last)
             if part.reached:
                 break
         if not part.reached and last < (wanted := _wanted(steps, target)):
             raise CorruptError(f"transactions {last + 1} to {wanted} are not in the segments that name them")
-        client.stdin.close()
-        if client.wait():
-            raise StreamError(f"mariadb ended with {client.returncode}: {_words(log)}")
+        client.finish()
     finally:
-        if client.poll() is None:
-            client.kill()
-            client.wait()
+        client.kill()
     return last
 
 
@@ -124,38 +125,127 @@ def cut(path: Path, domain: int, after: int, until: int, target: Target) -> Cut:
     return Cut(begin, None, last)
 
 
-def _pour(
-    path: Path, step: Step, target: Target, sink: IO[bytes], scratch: Path, limit: Limit, client_log: Path
-) -> Cut:
+def _pour(path: Path, step: Step, target: Target, client: Client, scratch: Path) -> Cut:
     """The wanted part of a file as statements into the client; returns which part that is."""
     try:
         part = cut(path, step.segment.domain, step.after, step.segment.last, target)
+        for piece in [] if part.begin is None else list(_pieces(path, part.begin, part.end)):
+            _Replay(path, step, piece, client, scratch / "binlog.log").run()
     except BinlogError as error:
         raise CorruptError(f"{step.segment.object.key}: {error}") from None
-    if part.begin is None:
-        return part
-    arguments = ["mariadb-binlog", "--no-defaults", "--verify-binlog-checksum", f"--start-position={part.begin}"]
-    arguments += [] if part.end is None else [f"--stop-position={part.end}"]
-    log = scratch / "binlog.log"
-    with log.open("wb") as err:
-        reader = subprocess.Popen([*arguments, str(path)], stdin=subprocess.DEVNULL, stdout=sink, stderr=err)
-    try:
-        while True:
-            try:
-                reader.wait(0.2)
-                break
-            except subprocess.TimeoutExpired:
-                if (problem := limit.problem()) is not None:
-                    raise StreamError(f"the replay {problem}") from None
-    finally:
-        if reader.poll() is None:
-            reader.kill()
-            reader.wait()
-    if reader.returncode:
-        raise StreamError(
-            f"mariadb-binlog ended with {reader.returncode}: {_words(log)}; mariadb: {_words(client_log)}"
-        )
     return part
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of a file that is replayed at once; its statements by their offsets. role: the last one makes a role."""
+
+    begin: int
+    end: int | None
+    statements: dict[int, Statement]
+    role: bool = False
+
+
+def _pieces(path: Path, begin: int, end: int | None) -> Iterator[_Piece]:
+    found: dict[int, Statement] = {}
+    for one in statements(path, begin, end):
+        found[one.offset] = one
+        if _MAKES_ROLE.match(one.text):
+            yield _Piece(begin, one.end, found, role=True)
+            begin, found = one.end, {}
+    yield _Piece(begin, end, found)
+
+
+class _Replay:
+    """Of one piece. A statement of it ends with the error that it is logged with, as in a server that replicates it."""
+
+    def __init__(self, path: Path, step: Step, piece: _Piece, client: Client, log: Path) -> None:
+        self._path, self._step, self._piece, self._client, self._log = path, step, piece, client, log
+        self._arguments = ["mariadb-binlog", "--no-defaults", "--verify-binlog-checksum"]
+        self._arguments.append(f"--start-position={piece.begin}")
+        self._arguments += [] if piece.end is None else [f"--stop-position={piece.end}"]
+        self._arguments.append(str(path))
+        self._logged = {one.error for one in piece.statements.values()} - {0} | set(_MISSING)
+
+    def run(self) -> None:
+        """Raises ReplayError, StreamError, OSError."""
+        found = self._client.mark()
+        begin = self._client.line
+        with self._log.open("wb") as err:
+            reader = subprocess.Popen(self._arguments, stdin=subprocess.DEVNULL, stdout=self._client.sink, stderr=err)
+        try:
+            while True:
+                try:
+                    reader.wait(0.2)
+                    break
+                except subprocess.TimeoutExpired:
+                    self._client.check()
+                    found += self._client.errors()
+                    if any(one.number not in self._logged for one in found):
+                        self._judge(found, begin)
+        finally:
+            if reader.poll() is None:
+                reader.kill()
+                reader.wait()
+        if reader.returncode:
+            words = f"mariadb-binlog ended with {reader.returncode}: {_words(self._log)}"
+            raise StreamError(f"{words}; mariadb: {self._client.words}")
+        found += self._client.mark()
+        done = self._judge(found, begin)
+        for one in self._piece.statements.values():
+            if one.error and one.offset not in done:
+                raise self._refused(one.offset, f"it was logged with error {one.error}, and ends without one")
+        if self._piece.role and (problems := self._client.mark(offline.AFTER_ROLE)):
+            raise StreamError(f"mariadb: {problems[0]}")
+
+    def _judge(self, found: Sequence[SqlError], begin: int) -> set[int]:
+        """The offsets of the statements that ended with the error that they were logged with.
+
+        begin: the line before the first one of the piece. Raises ReplayError or StreamError for any other error.
+        """
+        done: set[int] = set()
+        for one, offset in zip(found, self._places([one.line - begin for one in found]), strict=True):
+            if one.number in _SURROUNDINGS or one.number in _CONNECTION:
+                raise StreamError(f"mariadb: {one}")
+            logged = self._piece.statements.get(offset)
+            if logged is None or offset in done or not _expected(logged, one.number):
+                raise self._refused(offset, str(one))
+            done.add(offset)
+        return done
+
+    def _places(self, lines: Sequence[int]) -> list[int]:
+        """The offsets of the events that some lines of the text come from, in growing order."""
+        if not lines:
+            return []
+        found: list[int] = []
+        offset, count = self._piece.begin, 0
+        with subprocess.Popen(self._arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
+            assert reader.stdout is not None
+            for text in reader.stdout:
+                count += 1
+                if (place := re.match(rb"# at (\d+)\n", text)) and int(place[1]) >= offset:
+                    offset = int(place[1])
+                while len(found) < len(lines) and lines[len(found)] <= count:
+                    found.append(offset)
+                if len(found) == len(lines):
+                    reader.kill()
+                    break
+        return found + [offset] * (len(lines) - len(found))
+
+    def _refused(self, offset: int, why: str) -> ReplayError:
+        domain, last = self._step.segment.domain, self._step.after
+        *before, failed = [one.gtid for one in Groups(self._path) if one.offset <= offset]
+        last = max([last, *(one.sequence for one in before if one.domain == domain)])
+        return ReplayError(
+            f"transaction {failed} does not do on the backup what it did: {why}; points up to transaction {last} of "
+            f"domain {domain} can be restored from it, later ones from a backup that has transaction {failed}"
+        )
+
+
+def _expected(logged: Statement, error: int) -> bool:
+    if logged.error:
+        return error == logged.error
+    return error in _MISSING and _DROPS.match(logged.text) is not None
 
 
 def _wanted(steps: Sequence[Step], target: Target) -> int:
