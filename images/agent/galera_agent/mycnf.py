@@ -89,5 +89,5 @@ def _taken(option: str) -> str:
 
 def _plugins(value: str) -> str:
     """Of a list of libraries, each perhaps behind `name=`, those that are taken."""
-    found = (one.strip() for one in value.strip().strip("\"'").split(";"))
+    found = (one.strip() for one in re.split("[;:]", value.strip().strip("\"'")))
     return ";".join(one for one in found if one.rpartition("=")[2].startswith(_PLUGINS))

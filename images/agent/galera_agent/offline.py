@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pymysql
@@ -77,10 +77,11 @@ class StepError(Exception):
 class Tools:
     """The steps of a restore that programs do.
 
-    scratch: a directory for their logs, sockets and temporary files. cnf: of the nodes, need not be there.
+    scratch: a directory for their logs, sockets and temporary files. cnf: of the nodes, need not be there; None where
+    nothing is replayed.
     """
 
-    def __init__(self, scratch: Path, say: Callable[[str], None], cnf: Path = MYCNF) -> None:
+    def __init__(self, scratch: Path, say: Callable[[str], None], cnf: Path | None = MYCNF) -> None:
         self._scratch, self._say, self._cnf = scratch, say, cnf
 
     def prepare(self, full: Path, increment: Path | None, name: str) -> None:
@@ -213,10 +214,10 @@ class Tools:
 
     def _take_options(self) -> list[str]:
         """Write the option file of a server that replays; returns the names of the nodes' options in it."""
-        try:
-            text = self._cnf.read_text(encoding="utf-8", errors="surrogateescape")
-        except FileNotFoundError:
-            text = ""
+        text = ""
+        if self._cnf is not None:
+            with suppress(FileNotFoundError):
+                text = self._cnf.read_text(encoding="utf-8", errors="surrogateescape")
         text, names = mycnf.for_replay(text)
         (self._scratch / "server.cnf").write_text(text, encoding="utf-8", errors="surrogateescape")
         if names:

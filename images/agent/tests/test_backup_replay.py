@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 import sys
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,13 +15,13 @@ from pathlib import Path
 
 import pytest
 from backup_samples import UUID
-from binlog_samples import binlog, gtid, query, transaction
+from binlog_samples import binlog, event, gtid, query, transaction
 from galera_agent import offline, restore
-from galera_agent.backup import programs
+from galera_agent.backup import binlog_events, programs
 from galera_agent.backup.manifest import StoredObject
 from galera_agent.backup.pipe import Limit, Stage, StreamError
 from galera_agent.backup.recovery import Step, Target
-from galera_agent.backup.replay import ReplayError, replay
+from galera_agent.backup.replay import _DROPS, _MAKES_ROLE, ReplayError, replay
 from galera_agent.backup.segment import Segment
 from galera_agent.backup.stream import CorruptError
 from galera_agent.backup.volume_store import VolumeStore
@@ -240,3 +242,52 @@ def test_a_role_can_be_granted_as_soon_as_it_is_made(bench: Bench) -> None:
     assert first.rstrip().splitlines()[-1] == b"CREATE ROLE a;"
     assert b"GRANT a TO b;" in between
     assert b"CREATE TABLE d" in last
+
+
+# --- what a statement is ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"",
+        b" \n\t",
+        b"/* a */ /**/ -- b\n# c\n",
+        b"/*MyApp*/",
+        b"--\n",
+        b"-- h\n" * 300,
+        b"#\n#\n-- a\n" * 100,
+        b"/* * ** a */\n" * 100,
+    ],
+    ids=lambda text: text[:10].decode(),
+)
+def test_statements_are_known_behind_comments(before: bytes) -> None:
+    """Hundreds of them: a pattern that tries each in every way would not end."""
+    assert _MAKES_ROLE.match(before + b"CREATE OR REPLACE ROLE a")
+    assert _DROPS.match(before + b"drop temporary table a")
+    assert not _MAKES_ROLE.match(before + b"CREATE TABLE a (b INT)")
+    assert not _DROPS.match(before + b"DROP VIEW a")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"/* a */ INSERT INTO t VALUES ('*/ CREATE ROLE x')",
+        b"-- h\nALTER TABLE t COMMENT 'a\nCREATE ROLE x'",
+        b"/*! CREATE ROLE x */",
+        b"/*M!100000 CREATE ROLE x */",
+        b"/* CREATE ROLE x",
+        b"--CREATE ROLE x",
+    ],
+)
+def test_what_is_no_comment_is_no_statement(text: bytes) -> None:
+    assert not _MAKES_ROLE.match(text)
+
+
+def test_compressed_statements_are_read(tmp_path: Path) -> None:
+    """As log_bin_compress has them; of a damaged one the error is known."""
+    text = b"DROP TABLE " + b", ".join(b"shop.t%d" % number for number in range(200))
+    head = struct.pack("<IIBHH", 1, 0, 1, 1051, 2) + b"\x00\x00d\x00"
+    packed = b"\x82" + len(text).to_bytes(2, "big") + zlib.compress(text)
+    path = tmp_path / "binlog.000001"
+    path.write_bytes(binlog([], [event(165, head + packed + b"sum1"), event(165, head + b"\x82\x00\x00damaged")]))
+    found = list(binlog_events.statements(path, 4, None))
+    assert [(one.error, one.text) for one in found] == [(1051, text[:1024]), (1051, b"")]

@@ -316,3 +316,18 @@ def test_a_named_backup_is_verified_in_the_target_that_has_it_whole(store: Volum
 def test_a_backup_that_is_not_there(store: VolumeStore, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="backup nightly is not there; allowed: latest, or the name of a backup"):
         run(store, tmp_path, "nightly")
+
+
+def test_a_trial_has_no_options_of_the_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is replayed in it, and one with which its server does not start would be held against the backup."""
+
+    class AskedError(Exception):
+        pass
+
+    def tools(scratch: Path, say: object, cnf: Path | None = offline.MYCNF) -> offline.Tools:
+        assert cnf is None
+        raise AskedError
+
+    monkeypatch.setattr(verify.offline, "Tools", tools)
+    with pytest.raises(AskedError):
+        verify._try(None, tmp_path, print)  # type: ignore[arg-type]

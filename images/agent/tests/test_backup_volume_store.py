@@ -258,3 +258,23 @@ def test_what_was_there_before_stays_where_its_successor_may_not_last(
     with pytest.raises(StoreError, match="its device reports an input/output error"):
         store.put("owner.json", b"{}")
     assert store.get("owner.json") == b"{}"
+
+
+def test_a_large_object_is_brought_to_disk_while_it_is_written(
+    store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others wait for a target as long as it takes something."""
+    synced: list[int] = []
+    plain = os.fsync
+
+    def sync(number: int) -> None:
+        synced.append(os.fstat(number).st_size)
+        plain(number)
+
+    monkeypatch.setattr(volume_store, "_SYNC_BYTES", 100)
+    monkeypatch.setattr(os, "fsync", sync)
+    with store.writer("backups/x/backup.xb") as writer:
+        for _ in range(5):
+            writer.write(b"x" * 50)
+        assert synced[-2:] == [100, 200]
+        writer.commit()

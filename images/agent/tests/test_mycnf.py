@@ -79,3 +79,8 @@ def test_plugins_that_accounts_and_tables_need_are_loaded() -> None:
         "plugin_maturity = beta",
     ]
     assert names == ["plugin_load_add", "plugin_load", "plugin_maturity"]
+
+
+def test_libraries_are_told_apart_by_both_of_their_marks() -> None:
+    text, _ = for_replay("plugin_load_add = auth_ed25519:server_audit;ha_sphinx.so\n")
+    assert text == "plugin_load_add = auth_ed25519;ha_sphinx.so\n"

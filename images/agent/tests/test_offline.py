@@ -128,6 +128,7 @@ def test_a_server_for_a_replay_has_options_of_the_nodes(
     program(f'case "$*" in *--bootstrap*) exec cat;; esac; echo "$@" >{tmp_path}/arguments; echo it is bad; exit 1')
     (tmp_path / "nodes.cnf").write_text("[mariadb]\nold_mode = NEW\nport = 3307\n")
     said: list[str] = []
+    assert offline.Tools(tmp_path, said.append, None)._take_options() == []
     tools = offline.Tools(tmp_path, said.append, tmp_path / "nodes.cnf")
     with (
         pytest.raises(offline.StepError, match=r"does not start: .*it is bad; from .*nodes.cnf it has old_mode$"),

@@ -278,6 +278,7 @@ A: dict[str, Any] = {"id": "a", "key": "x", "said": "restored the newest", "befo
         ("", {**A, "aside": True}, "another", 2),
         # of what was recorded by another release, nothing is known
         ("", A, "another", 2),
+        ("", {**A, "before": {}}, "another", 0),
         ("", {**A, "aside": True}, "x", 0),
         ("", {**A, "aside": True, "begun": {"key": "another", "said": ""}}, "another", 0),
         # nothing was replaced, so restore_undo could not go back

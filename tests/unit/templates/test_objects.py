@@ -470,14 +470,12 @@ def test_a_restore_of_another_clusters_backups_reads_its_prefix(clusters: dict[s
     assert (env["SOURCE_BACKUP"], env["SOURCE_TIME"]) == ("latest", "2026-11-21T15:30:00+01:00")
 
 
-def test_restores_and_trials_have_the_options_of_the_nodes(clusters: dict[str, Manifests]) -> None:
+def test_restores_have_the_options_of_the_nodes(clusters: dict[str, Manifests]) -> None:
     """What statements do when they are replayed depends on them. By hand the Job may come before them."""
-    trial = clusters["s3"].one("galera-3-volumes.yml", "CronJob")["spec"]["jobTemplate"]
-    for job in (clusters["s3"].one("galera-3-restore-job.yml", "Job"), trial):
-        spec = job["spec"]["template"]["spec"]
-        mounts = {each["name"]: each["mountPath"] for each in spec["containers"][0]["volumeMounts"]}
-        assert mounts["config"] == str(offline.MYCNF.parent)
-        assert {"name": "config", "configMap": {"name": "s3-galera-config", "optional": True}} in spec["volumes"]
+    spec = clusters["s3"].one("galera-3-restore-job.yml", "Job")["spec"]["template"]["spec"]
+    mounts = {each["name"]: each["mountPath"] for each in spec["containers"][0]["volumeMounts"]}
+    assert mounts["config"] == str(offline.MYCNF.parent)
+    assert {"name": "config", "configMap": {"name": "s3-galera-config", "optional": True}} in spec["volumes"]
     config = clusters["s3"].one("galera-3-volumes.yml", "ConfigMap", "s3-galera-config")
     assert offline.MYCNF.name in config["data"]
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import re
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ _HEADER = struct.Struct("<IBIIIH")
 _HEAD = struct.Struct("<QIB")
 # Of a statement: thread, duration, length of the name of the database, error, length of the variables
 _QUERY_HEAD = struct.Struct("<IIBHH")
-_QUERY, _STOP, _ROTATE, _XID, _XA_PREPARE = 2, 3, 4, 16, 38
+_QUERY, _STOP, _ROTATE, _XID, _XA_PREPARE, _COMPRESSED_QUERY = 2, 3, 4, 16, 38, 165
 _GTID, _GTID_LIST, _ENCRYPTION = 162, 163, 164
 _COUNT_MASK = (1 << 28) - 1
 # Flags of a GTID: one statement without an end of its own; XA PREPARE, which has that flag as well, but an end.
@@ -183,7 +184,7 @@ def statements(path: Path, begin: int, end: int | None) -> Iterator[Statement]:
         for event in _events(path.name, data, begin):
             if end is not None and event.offset >= end:
                 return
-            if event.kind == _QUERY and event.length >= _HEADER.size + _QUERY_HEAD.size:
+            if event.kind in (_QUERY, _COMPRESSED_QUERY) and event.length >= _HEADER.size + _QUERY_HEAD.size:
                 error = _QUERY_HEAD.unpack_from(data, event.offset + _HEADER.size)[3]
                 text = _statement(event, data, _LONG)
                 yield Statement(event.offset, event.offset + event.length, error, text)
@@ -276,7 +277,13 @@ def _statement(event: _Event, data: mmap.mmap, most: int = 64) -> bytes:
         return b""
     _, _, database, _, variables = _QUERY_HEAD.unpack_from(data, begin)
     first = begin + _QUERY_HEAD.size + variables + database + 1
-    return data[first : min(end, first + most)]
+    if event.kind != _COMPRESSED_QUERY:
+        return data[first : min(end, first + most)]
+    # The number of bytes that tell its length, those, and the statement; see log_bin_compress
+    try:
+        return zlib.decompressobj().decompress(data[first + 1 + (data[first] & 7) : end], most)
+    except (IndexError, zlib.error):
+        return b""
 
 
 def _list(name: str, event: _Event, data: mmap.mmap) -> dict[int, int]:

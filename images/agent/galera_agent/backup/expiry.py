@@ -79,11 +79,11 @@ def _expire_held(store: Store, uuid: str, gtids: Sequence[str], done: Expired) -
     for _, parts in groupby(matches, key=itemgetter("stem")):
         found = list(parts)
         last, keys = int(found[0]["last"]), [one.group() for one in found]
-        newest = max(newest, last)
-        if held and last > max(held.values()):
-            continue
         if not keys[0].endswith(".json"):
             halves.append((last, keys))
+            continue
+        newest = max(newest, last)
+        if held and last > max(held.values()):
             continue
         try:
             document = Segment.from_json(store.get(keys[0]))

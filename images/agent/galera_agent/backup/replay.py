@@ -23,9 +23,10 @@ from .recovery import Step, Target
 from .store import Store
 from .stream import CorruptError, checked, receive
 
-_COMMENTS = rb"(?:\s|/\*(?![!M]).*?\*/|--\s.*?\n|#.*?\n)*"
-_DROPS = re.compile(_COMMENTS + rb"DROP\s+(TEMPORARY\s+)?(TABLES?|SEQUENCE)\b", re.IGNORECASE | re.DOTALL)
-_MAKES_ROLE = re.compile(_COMMENTS + rb"CREATE\s+(OR\s+REPLACE\s+)?ROLE\b", re.IGNORECASE | re.DOTALL)
+# Each part takes all that it can and gives nothing back: a statement may begin with hundreds of comments
+_COMMENTS = rb"(?>\s+|/\*(?!M?!)(?:[^*]|\*(?!/))*+\*/|--(?=\s)[^\n]*\n|#[^\n]*\n)*+"
+_DROPS = re.compile(_COMMENTS + rb"DROP\s+(TEMPORARY\s+)?(TABLES?|SEQUENCE)\b", re.IGNORECASE)
+_MAKES_ROLE = re.compile(_COMMENTS + rb"CREATE\s+(OR\s+REPLACE\s+)?ROLE\b", re.IGNORECASE)
 # Unknown table, unknown sequence. What was partly dropped is logged as if all had been, and a server that replicates
 # it adds IF EXISTS.
 _MISSING = (1051, 4091)

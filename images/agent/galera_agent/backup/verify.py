@@ -125,7 +125,8 @@ def check_tables(query: Query) -> Tables:
 def _try(source: Streams, place: Path, say: Callable[[str], None]) -> Tables:
     data = place / "data"
     with tempfile.TemporaryDirectory() as scratch:
-        tools = offline.Tools(Path(scratch), say)
+        # An option of the nodes with which this server does not start would be held against the backup
+        tools = offline.Tools(Path(scratch), say, cnf=None)
         source.check(offline.tool_version())
         require_space(place.parent, source.space()[1])
         layout = source.build(data, place, tools)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _BUFFER = 1 << 20
+# So much is written before it is brought to disk
+_SYNC_BYTES = 64 << 20
 _WHY = {
     errno.ENOSPC: "it is full",
     errno.EDQUOT: "its quota is used up",
@@ -198,7 +200,7 @@ class VolumeWriter:
     """A file `<key>.<random>.part`, which is locked while it is written, and renamed when it is whole and on disk."""
 
     def __init__(self, store: VolumeStore, key: str, path: Path) -> None:
-        self._store, self._key, self._path = store, key, path
+        self._store, self._key, self._path, self._unsynced = store, key, path, 0
         self._part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")
         with self._translated():
             self._file = self._open()
@@ -229,6 +231,11 @@ class VolumeWriter:
         with self._translated():
             while left:
                 left = left[self._file.write(left) :]
+            self._unsynced += len(data)
+            if self._unsynced >= _SYNC_BYTES:
+                # Else commit() would do it all at once, while which nothing shows that the target takes anything
+                os.fsync(self._file.fileno())
+                self._unsynced = 0
         return len(data)
 
     def commit(self) -> None:
