@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -25,7 +24,7 @@ from .backup import streams
 from .backup.pipe import StreamError
 from .backup.recovery import Target, TargetError, parse_target
 from .backup.store import OWNER, StoreError
-from .backup.stream import CorruptError
+from .backup.stream import NO_ROOM, CorruptError
 from .chain import Refused
 from .settings import SettingsError
 from .sources import Directories, Source, beside
@@ -34,8 +33,6 @@ MARKER = "galera_restored.json"
 _WORK = "galera-restore-"
 # Galera writes them when a server starts; a restore removes those of its own steps
 _STARTED = ("grastate.dat", "gvwstate.dat", "galera.cache")
-# Words of programs that found no room: the next try would end in the same way, after as many hours
-_FULL = re.compile(r"No space left|(Errcode:|[Ee]rrno:?|error number) 28\b|[Dd]isk quota")
 _OURS = ("root", "mysql", "xtrabackup", "mariadb.sys")
 
 
@@ -83,7 +80,8 @@ def command(env: Mapping[str, str], log: Callable[[str], None]) -> int:
         return 2
     except (offline.StepError, StreamError, StoreError, OSError) as error:
         print(f"failed: {error}", file=sys.stderr)
-        return 2 if _FULL.search(str(error)) else 1
+        # Without room the next try would end in the same way, after as many hours
+        return 2 if NO_ROOM.search(str(error)) else 1
     return 0
 
 

@@ -244,3 +244,25 @@ def test_a_corrupt_object_ends_the_programs_behind_it(tmp_path: Path) -> None:
     with pytest.raises(CorruptError):
         receive(checked(io.BytesIO(DATA), "key", len(DATA), digest(b"")), [python(COPY)], tmp_path, Limit())
     assert children() == before
+
+
+@pytest.mark.parametrize("stages", [["sys.exit('damaged block')"], [COPY, "sys.stdin.buffer.read(9); sys.exit('crc')"]])
+def test_wrong_bytes_are_the_cause_also_where_a_program_meets_them_first(stages: list[str], tmp_path: Path) -> None:
+    """As age and zstd do long before the end; without them another copy would not be tried."""
+    found = [python(one) for one in stages]
+    with pytest.raises(CorruptError, match="key has the SHA-256"):
+        receive(checked(io.BytesIO(DATA), "key", len(DATA), digest(b"")), found, tmp_path, Limit())
+    with pytest.raises(StreamError, match=r"damaged block|crc") as caught:
+        receive(checked(io.BytesIO(DATA), "key", len(DATA), digest(DATA)), found, tmp_path, Limit())
+    assert not isinstance(caught.value, CorruptError)
+
+
+@pytest.mark.parametrize(
+    "stage", [python("sys.exit('write: No space left on device')"), Stage(("/nowhere/age",)), python("time.sleep(60)")]
+)
+def test_the_rest_is_not_read_where_the_bytes_are_not_the_cause(stage: Stage, tmp_path: Path) -> None:
+    data, size = io.BytesIO(DATA), len(DATA)
+    with pytest.raises(StreamError, match=r"No space|cannot be started|deadline") as caught:
+        receive(checked(data, "key", size, digest(b"")), [stage], tmp_path, Limit(1))
+    assert not isinstance(caught.value, CorruptError)
+    assert data.tell() < size

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -309,6 +310,25 @@ def test_a_damaged_backup_falls_back_only_where_that_is_allowed(bench: Bench) ->
     bench.restore(fallback=True)
     assert bench.applied == "full first"
     assert any("falls back to" in one for one in bench.said)
+
+
+def test_the_second_target_stands_in_where_a_program_meets_the_damage_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As age and zstd do in a backup that is larger than what is read at once."""
+    large = put(bench.store, full(at("2026-11-21 01:00")), content("large", {"shop": "x" * 5_000_000}))
+    shutil.copytree(bench.path / "store", bench.path / "copy")
+    bench.file(large).write_bytes(b"DAMAGED" + bench.file(large).read_bytes()[7:])
+    (bench.path / "bin" / "zstd").write_text(
+        f"#!{sys.executable}\nimport shutil, sys\nbegin = sys.stdin.buffer.read(7)\n"
+        "if begin == b'DAMAGED': sys.exit('bad block')\n"
+        "sys.stdout.buffer.write(begin)\nshutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)\n"
+    )
+    both = [bench.store, VolumeStore(bench.path / "copy")]
+    monkeypatch.setattr(streams, "open_targets", lambda file, volume: both)
+    bench.restore()
+    assert bench.applied == "large"
+    assert any(f"falls back to {large.name}" in one and f"in {both[1].label}" in one for one in bench.said)
 
 
 @pytest.mark.parametrize("damage", ["missing", "unreadable", "flipped"])

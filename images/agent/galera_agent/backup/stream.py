@@ -8,6 +8,7 @@ held.
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from typing import IO, BinaryIO, Protocol
 
 from .pipe import CHUNK, Limit, Pace, Pipe, Stage, StreamError
 from .store import StoreError
+
+# Words of programs that found no room
+NO_ROOM = re.compile(r"No space left|(Errcode:|[Ee]rrno:?|error number) 28\b|[Dd]isk quota")
 
 
 class CorruptError(StreamError):
@@ -86,12 +90,20 @@ def receive(
 ) -> None:
     """Feed chunks through the stages; the last one writes to output, or where its own arguments say.
 
-    Raises StreamError, and whatever the chunks raise: that comes first, since it is the cause.
+    Raises StreamError, and whatever the chunks raise: that comes first, since it is the cause. A program that fails may
+    only have been the first to meet wrong bytes, so the rest is read to know.
     """
-    pipe = Pipe(stages, scratch, limit)
-    with pipe.running(subprocess.PIPE, subprocess.DEVNULL if output is None else output, None):
-        pipe.feed(chunks)
-    pipe.finish()
+    pipe, began = Pipe(stages, scratch, limit), False
+    try:
+        with pipe.running(subprocess.PIPE, subprocess.DEVNULL if output is None else output, None):
+            began = True
+            pipe.feed(chunks)
+        pipe.finish()
+    except StreamError as error:
+        if began and not NO_ROOM.search(str(error)):
+            while limit.problem() is None and next(chunks, None) is not None:
+                pass
+        raise
 
 
 def checked(reader: BinaryIO, key: str, size: int, sha256: str) -> Iterator[bytes]:
