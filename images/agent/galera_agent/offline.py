@@ -59,8 +59,9 @@ INSERT IGNORE INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, W
  VALUES ('localhost', 'mysql', '', '', 1, '');
 CREATE OR REPLACE ROLE `{_HELPER}` WITH ADMIN mysql@localhost;
 {AFTER_ROLE}"""
-# What takes that back, but for the account itself
-_RIGHTS_BACK = f"""{_ROOT_IS_ADMIN}FLUSH PRIVILEGES;
+# What takes that back, but for the account itself, which is made anew behind it
+RIGHTS_BACK = f"""SET SESSION sql_mode='';
+{_ROOT_IS_ADMIN}FLUSH PRIVILEGES;
 DROP ROLE IF EXISTS `{_HELPER}`;
 """
 # Of a cluster's nodes only the one on which an event was made has it enabled. `created` would change by itself.
@@ -99,23 +100,24 @@ class Tools:
 
         self._backup(["--move-back", f"--target-dir={full}", f"--datadir={target}"], f"moves to {target.parent}", moved)
 
-    def run_sql(self, data: Path, layout: Sequence[str], statements: str) -> None:
+    def run_sql(self, data: Path, layout: Sequence[str], statements: str, step: str = "prepares the accounts") -> None:
         """Run SQL on a data directory without a server that anybody could reach; ends at the first error."""
-        self._bootstrap(data, layout, statements, "sets the accounts")
-
-    def enable_events(self, data: Path, layout: Sequence[str]) -> list[str]:
-        """Enable the events that are left to another server to run; returns their names. Raises StepError, OSError."""
-        names = self._scratch / "events"
-        self._bootstrap(data, layout, _EVENTS.format(sql.string(str(names))), "looks at the events")
-        found = names.read_text(encoding="utf-8", errors="replace").splitlines()
-        names.unlink()
-        return found
-
-    def _bootstrap(self, data: Path, layout: Sequence[str], statements: str, step: str) -> None:
         arguments = ["mariadbd", *self._offline(data, layout), "--bootstrap", "--wsrep-on=OFF"]
         # The texts of a password policy apply to who sets a password, not to hashes of those that are in use.
         arguments.append(_ANY_PASSWORD[0])
         self._run(arguments, step, lambda: "", statements)
+
+    def settle(self, data: Path, layout: Sequence[str], statements: str) -> list[str]:
+        """As run_sql, and enable the events that are left to another server to run; returns their names.
+
+        In one start of a server, which takes seconds. Raises StepError, OSError.
+        """
+        names = self._scratch / "events"
+        statements = _EVENTS.format(sql.string(str(names))) + statements
+        self.run_sql(data, layout, statements, "enables events and sets the accounts")
+        found = names.read_text(encoding="utf-8", errors="replace").splitlines()
+        names.unlink()
+        return found
 
     def new_cluster(self, data: Path, layout: Sequence[str]) -> str:
         """Start the data as a cluster of its own for a moment, so that it gets a uuid of its own; returns that.
@@ -179,7 +181,7 @@ class Tools:
         """Run the data as a server without Galera and network for the time of a block; gives its socket.
 
         It has those options of the nodes that change what statements do. The account mysql@localhost, which it lets in,
-        has all rights from here on. Raises StepError, OSError.
+        has all rights from here on, until RIGHTS_BACK was run. Raises StepError, OSError.
         """
         self.run_sql(data, layout, _FULL_RIGHTS)
         socket, log = self._scratch / "server.sock", self._scratch / "server.log"
@@ -210,7 +212,6 @@ class Tools:
             _end(process)
         if process.returncode:
             raise StepError(_words("mariadbd", process.returncode, log))
-        self.run_sql(data, layout, _RIGHTS_BACK)
 
     def _take_options(self) -> list[str]:
         """Write the option file of a server that replays; returns the names of the nodes' options in it."""

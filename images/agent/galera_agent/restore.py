@@ -243,10 +243,10 @@ def _build(
     if datadir.inspect(plan.fresh) != "present":
         raise offline.StepError(f"{plan.fresh} holds no whole data directory after it was moved there")
     options = [f"--{name}={value}" for name, value in layout.items()]
-    source.replay(plan.fresh, options, tools)
-    if events := tools.enable_events(plan.fresh, options):
+    if source.replay(plan.fresh, options, tools):
+        statements = offline.RIGHTS_BACK + statements
+    if events := tools.settle(plan.fresh, options, statements):
         log(f"enabled {len(events)} events that the backup's node left to another one: {_some(events)}")
-    tools.run_sql(plan.fresh, options, statements)
     uuid = tools.new_cluster(plan.fresh, options)
     place.strip(plan.fresh)
     _write_marker(plan, source, uuid)

@@ -49,8 +49,11 @@ class Source(Protocol):
         work: a directory on the temporary volume. Raises StepError or OSError.
         """
 
-    def replay(self, fresh: Path, options: Sequence[str], tools: offline.Tools) -> None:
-        """Bring the data directory from its last backup to the wanted point."""
+    def replay(self, fresh: Path, options: Sequence[str], tools: offline.Tools) -> bool:
+        """Bring the data directory from its last backup to the wanted point.
+
+        Returns whether a server has done that: its accounts need offline.RIGHTS_BACK then.
+        """
 
 
 class Directories:
@@ -95,8 +98,9 @@ class Directories:
         tools.move(full, fresh)
         return layout
 
-    def replay(self, fresh: Path, options: Sequence[str], tools: offline.Tools) -> None:
+    def replay(self, fresh: Path, options: Sequence[str], tools: offline.Tools) -> bool:
         """There is nothing to replay."""
+        return False
 
     def copy(self, backup: Backup, target: Path) -> None:
         """Copy a backup without those inside it; StepError for what is no file and no directory. Raises OSError."""

@@ -36,11 +36,9 @@ class Tools(offline.Tools):
         with (full / "applied").open("a") as file:
             file.write(((increment or full) / "what").read_text() + " ")
 
-    def enable_events(self, data: Path, layout: Sequence[str]) -> list[str]:
-        return []
-
-    def run_sql(self, data: Path, layout: Sequence[str], statements: str) -> None:
+    def settle(self, data: Path, layout: Sequence[str], statements: str) -> list[str]:
         (data / "statements").write_text(statements)
+        return []
 
     def new_cluster(self, data: Path, layout: Sequence[str]) -> str:
         return "the-new-uuid"

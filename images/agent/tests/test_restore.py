@@ -298,13 +298,10 @@ class Tools(offline.Tools):
             shutil.move(path, target / path.name)
         (target / "mysql").mkdir()
 
-    def enable_events(self, data: Path, layout: Sequence[str]) -> list[str]:
-        self._step("events")
-        return ["shop.tidy", "shop.sums"]
-
-    def run_sql(self, data: Path, layout: Sequence[str], statements: str) -> None:
+    def settle(self, data: Path, layout: Sequence[str], statements: str) -> list[str]:
         self._step("sql")
         (data / "statements").write_text(statements)
+        return ["shop.tidy", "shop.sums"]
 
     def new_cluster(self, data: Path, layout: Sequence[str]) -> str:
         self._step("start")
@@ -370,7 +367,7 @@ def test_a_restore_and_the_same_again(plan: restore.Plan) -> None:
     said: list[str] = []
     done = go(plan, said.append)
     assert done == f"restored full + inc1 + inc2 into {plan.data}, as the new cluster {B}: the seed can start"
-    assert list(Tools.steps) == ["prepare full", "prepare inc1", "prepare inc2", "move", "events", "sql", "start"]
+    assert list(Tools.steps) == ["prepare full", "prepare inc1", "prepare inc2", "move", "sql", "start"]
     assert "enabled 2 events that the backup's node left to another one: shop.tidy, shop.sums" in said
     assert (plan.data / "applied").read_text() == "full inc1 inc2 "
     assert seen(plan.store) == before
@@ -378,7 +375,7 @@ def test_a_restore_and_the_same_again(plan: restore.Plan) -> None:
     assert seen(plan.temp) == []
     assert not list(plan.data.glob("grastate.dat")) + list(plan.data.glob("mariadb_backup_*"))
     assert "full + inc1 + inc2 was restored already, at 20" in go(plan)
-    assert len(Tools.steps) == 7
+    assert len(Tools.steps) == 6
 
 
 def test_another_restore_into_it_is_refused(plan: restore.Plan) -> None:
@@ -440,7 +437,7 @@ def test_a_directory_with_anything_in_it_is_not_touched(plan: restore.Plan, mark
     assert seen(plan.target, plan.temp) == before
 
 
-@pytest.mark.parametrize("step", ["prepare full", "prepare inc2", "move", "events", "sql", "start"])
+@pytest.mark.parametrize("step", ["prepare full", "prepare inc2", "move", "sql", "start"])
 def test_a_failed_step_leaves_nothing_and_the_next_run_succeeds(plan: restore.Plan, step: str) -> None:
     Tools.fail = step
     with pytest.raises(StepError, match=f"{step} broke"):

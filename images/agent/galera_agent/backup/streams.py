@@ -143,15 +143,16 @@ class Streams:
                 (fresh / one.manifest.binlog.file).unlink(missing_ok=True)
         return layout
 
-    def replay(self, fresh: Path, options: Sequence[str], tools: offline.Tools) -> None:
-        """Replay the archive up to the point. Raises as build does."""
+    def replay(self, fresh: Path, options: Sequence[str], tools: offline.Tools) -> bool:
+        """Replay the archive up to the point; returns whether there is anything to replay. Raises as build does."""
         if not self._steps or self._target is None:
-            return
+            return False
         with tools.serving(fresh, options) as socket, tempfile.TemporaryDirectory(dir=socket.parent) as scratch:
             last = replay(
                 self._steps, self._target, self._store, self._identity, socket, Path(scratch), self._limit, self._log
             )
         self._log(f"replayed the transactions up to {last}")
+        return True
 
     def _unpack(self, backup: catalog.Backup, into: Path) -> None:
         manifest = backup.manifest
