@@ -25,51 +25,7 @@ from galera_agent.backup.replay import _DROPS, _MAKES_ROLE, ReplayError, replay
 from galera_agent.backup.segment import Segment
 from galera_agent.backup.stream import CorruptError
 from galera_agent.backup.volume_store import VolumeStore
-
-# It writes the bytes that are wanted, and nothing of what stands before them.
-READER = """#!/bin/bash
-for one; do
-  case $one in
-    --start-position=*) begin=${one#*=} ;;
-    --stop-position=*) end=${one#*=} ;;
-    --*) ;;
-    *) file=$one ;;
-  esac
-done
-head -c "${end:-$(stat -c %s "$file")}" "$file" | tail -c "+$((begin + 1))"
-"""
-
-# It writes statements as text, behind the place of their event.
-TEXT_READER = rf"""#!{sys.executable}
-import struct, sys
-options = dict(one.split("=") for one in sys.argv[1:-1] if "=" in one)
-data = open(sys.argv[-1], "rb").read()
-offset, end = int(options["--start-position"]), int(options.get("--stop-position", len(data)))
-print("SET SOMETHING;")
-while offset < end:
-    kind, length = struct.unpack_from("<xxxxBxxxxI", data, offset)
-    print("# at", offset)
-    if kind == 2:
-        print("SET TIMESTAMP;", data[offset + 36 : offset + length].decode() + ";", sep="\n")
-    offset += length
-"""
-# `FAILS n` in a statement ends it with that error, `DIES` the client.
-CLIENT = r"""#!{python}
-import re, sys
-told = open("{path}/told", "wb", buffering=0)
-for number, line in enumerate(sys.stdin.buffer, 1):
-    told.write(line)
-    if b"DIES" in line:
-        sys.exit(3)
-    if found := re.match(rb"SIGNAL .* MESSAGE_TEXT='(.*)';", line):
-        error, text = 1644, found[1].decode()
-    elif found := re.search(rb"FAILS (\d+)", line):
-        error, text = int(found[1]), "it failed"
-    else:
-        continue
-    print(f"--------------\n{{line!r}}\n--------------\n\nERROR {{error}} (HY000) at line {{number}}: {{text}}",
-          file=sys.stderr, flush=True)
-"""
+from replay_samples import CLIENT, READER, TEXT_READER
 
 
 class Bench:
@@ -100,9 +56,17 @@ class Bench:
             UUID, 1, first, last, moment, moment, moment, "n-2", f"b.{number}", "11.8", len(data), None, (), stored
         )
 
-    def replay(self, steps: Iterable[Step], target: Target) -> int:
+    def replay(self, steps: Iterable[Step], target: Target, instead: Sequence[Step] | None = None) -> int:
+        """instead: the steps without a segment that is damaged, None where there are none."""
+
+        def without(damaged: Segment, why: str) -> Sequence[Step]:
+            if instead is None:
+                raise CorruptError(why)
+            return instead
+
+        scratch = self.path / "scratch"
         return replay(
-            list(steps), target, self.store, self.path, self.path, self.path / "scratch", Limit(60), lambda text: None
+            list(steps), target, self.store, self.path, self.path, scratch, Limit(60), lambda text: None, without
         )
 
     @property
@@ -169,6 +133,23 @@ def test_a_transaction_that_a_segment_names_and_has_half_is_taken_from_the_next(
         bench.replay([Step(one, 0)], Target())
     with pytest.raises(CorruptError, match="transactions 4 to 5 are not in"):
         bench.replay([Step(one, 0), Step(replace(two, first=5), 4)], Target(sequence=5))
+
+
+@pytest.mark.parametrize("damage", ["other bytes", "no binary log"])
+def test_a_damaged_segment_is_passed_over_in_the_replay(bench: Bench, damage: str) -> None:
+    """What is replayed by then is not replayed again."""
+    parts = logged(3, 4, 5) if damage == "other bytes" else [*logged(3), b"x" * 50]
+    one, bad = bench.segment(1, 1, 3, logged(1, 2, 3), 0), bench.segment(2, 3, 5, parts, 2)
+    if damage == "other bytes":
+        (bench.path / "store" / bad.object.key).write_bytes(b"x" * bad.object.size)
+    small, large = bench.segment(3, 2, 4, logged(2, 3, 4), 1), bench.segment(4, 4, 6, logged(4, 5, 6), 3)
+    steps, others = [Step(one, 1), Step(bad, 3)], [Step(one, 1), Step(small, 3), Step(large, 4)]
+    assert bench.replay(steps, Target(sequence=5), others) == 5
+    assert bench.told == text(2, 3, 4, 5)
+    with pytest.raises(CorruptError, match=f"{bad.object.key}.* (SHA-256|has an event)"):
+        bench.replay(steps, Target(sequence=5))
+    with pytest.raises(CorruptError, match="transactions 5 to 5 are not in"):
+        bench.replay(steps, Target(sequence=5), others[:2])
 
 
 # --- statements that end with an error --------------------------------------------------------------------------------

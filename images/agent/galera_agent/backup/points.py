@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from . import catalog, fork, recovery, segment, selection
 from .binlog_events import sequences
@@ -98,11 +99,12 @@ def steps(
     target: recovery.Target | None,
     read: catalog.Catalog | None = None,
     log: Callable[[str], None] = lambda _: None,
+    damaged: Mapping[str, str] = MappingProxyType({}),
 ) -> list[recovery.Step]:
     """What is replayed on a chain. read: what its store holds, of which later backups tell up to when nothing came.
 
-    A segment that cannot be used is passed over where others have all that is wanted of it. Raises StoreError,
-    SegmentError, recovery.TargetError.
+    damaged: why segments cannot be used, by the keys of their documents, as far as that is known. Such a one is passed
+    over where others have all that is wanted of it. Raises StoreError, SegmentError, recovery.TargetError.
     """
     if target is None:
         return []
@@ -123,7 +125,8 @@ def steps(
     mine = [one for one in others if one.uuid == last.uuid and (gone_back is None or one.finished <= gone_back.since)]
     after, ends = recovery.start(last, target, domain), recovery.ends(mine, domain)
     wanted = recovery.reach(after, spans) if target == recovery.Target() else after
-    unusable: dict[str, str] = {}
+    unusable = dict(damaged)
+    spans = [one for one in spans if one.key not in unusable]
     while True:
         try:
             found = recovery.steps(after, target, spans, load, last.finished, ends)

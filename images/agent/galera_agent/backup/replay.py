@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from .. import datadir, offline
@@ -20,6 +21,7 @@ from .binlog_events import BinlogError, Groups, Statement, statements
 from .client import Client, SqlError
 from .pipe import Limit, StreamError
 from .recovery import Step, Target
+from .segment import Segment
 from .store import Store
 from .stream import CorruptError, checked, receive
 
@@ -48,27 +50,38 @@ def replay(
     scratch: Path,
     limit: Limit,
     say: Callable[[str], None],
+    instead: Callable[[Segment, str], Sequence[Step]],
 ) -> int:
     """Replay one step or more up to the target; returns the last sequence.
 
-    Raises StreamError, CorruptError, StoreError, OSError.
+    instead: gets a segment that is damaged, and why; returns the steps from the same state to the same point without
+    it, or raises CorruptError. Raises StreamError, CorruptError, StoreError, OSError.
     """
     last = steps[0].after
     part = Cut(None, None, last)
     client = Client(socket, scratch / "client.log", limit)
+    left = list(steps)
     try:
-        for planned in steps:
+        while left and not part.reached:
             # What a segment names and does not hold may be in the next one.
-            step = replace(planned, after=min(planned.after, last))
+            step = replace(left.pop(0), after=last)
+            if step.segment.last <= last:
+                continue
             if step.segment.first > last + 1:
                 break
             say(f"replays transactions {step.after + 1} to {step.segment.last} of {step.segment.key}")
-            path = fetch(step, store, identity, scratch, limit)
-            part = _pour(path, step, target, client, scratch)
+            try:
+                path = fetch(step, store, identity, scratch, limit)
+                part, pieces = _read(path, step, target)
+            except CorruptError as error:
+                # Nothing of it is replayed yet
+                steps = instead(step.segment, str(error))
+                left = list(steps)
+                continue
+            for piece in pieces:
+                _Replay(path, step, piece, client, scratch / "binlog.log").run()
             path.unlink()
             last = max(last, part.last)
-            if part.reached:
-                break
         if not part.reached and last < (wanted := _wanted(steps, target)):
             raise CorruptError(f"transactions {last + 1} to {wanted} are not in the segments that name them")
         client.finish()
@@ -126,17 +139,6 @@ def cut(path: Path, domain: int, after: int, until: int, target: Target) -> Cut:
     return Cut(begin, None, last)
 
 
-def _pour(path: Path, step: Step, target: Target, client: Client, scratch: Path) -> Cut:
-    """The wanted part of a file as statements into the client; returns which part that is."""
-    try:
-        part = cut(path, step.segment.domain, step.after, step.segment.last, target)
-        for piece in [] if part.begin is None else list(_pieces(path, part.begin, part.end)):
-            _Replay(path, step, piece, client, scratch / "binlog.log").run()
-    except BinlogError as error:
-        raise CorruptError(f"{step.segment.object.key}: {error}") from None
-    return part
-
-
 @dataclass(frozen=True)
 class _Piece:
     """A part of a file that is replayed at once; its statements by their offsets. role: the last one makes a role."""
@@ -145,6 +147,15 @@ class _Piece:
     end: int | None
     statements: dict[int, Statement]
     role: bool = False
+
+
+def _read(path: Path, step: Step, target: Target) -> tuple[Cut, list[_Piece]]:
+    """What of a file is wanted. Raises CorruptError, OSError."""
+    try:
+        part = cut(path, step.segment.domain, step.after, step.segment.last, target)
+        return part, [] if part.begin is None else list(_pieces(path, part.begin, part.end))
+    except BinlogError as error:
+        raise CorruptError(f"{step.segment.object.key}: {error}") from None
 
 
 def _pieces(path: Path, begin: int, end: int | None) -> Iterator[_Piece]:
@@ -235,7 +246,7 @@ class _Replay:
 
     def _refused(self, offset: int, why: str) -> ReplayError:
         domain, last = self._step.segment.domain, self._step.after
-        *before, failed = [one.gtid for one in Groups(self._path) if one.offset <= offset]
+        *before, failed = [one.gtid for one in takewhile(lambda one: one.offset <= offset, Groups(self._path))]
         last = max([last, *(one.sequence for one in before if one.domain == domain)])
         return ReplayError(
             f"transaction {failed} does not do on the backup what it did: {why}; points up to transaction {last} of "
@@ -251,7 +262,7 @@ def _expected(logged: Statement, error: int) -> bool:
 
 def _wanted(steps: Sequence[Step], target: Target) -> int:
     """The last sequence to replay, as far as it is known beforehand."""
-    return steps[-1].segment.last if target.sequence is None else target.sequence
+    return max((one.segment.last for one in steps), default=0) if target.sequence is None else target.sequence
 
 
 def _words(log: Path) -> str:

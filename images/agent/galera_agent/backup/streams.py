@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -26,10 +27,10 @@ from .manifest import StoredObject
 from .pipe import Limit
 from .recovery import Step, Target, TargetError
 from .replay import replay
-from .segment import SegmentError
+from .segment import Segment, SegmentError
 from .selection import Chosen
 from .store import Store, StoreError, open_stores
-from .stream import checked, receive
+from .stream import CorruptError, checked, receive
 from .volume_store import VolumeStore
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ _STEP = 10
 
 
 class Streams:
-    """One chain of a store, and what is replayed after it. tell: gets how far the chain is unpacked, else log does."""
+    """One chain of a store, and what is replayed after it.
+
+    tell: gets how far the chain is unpacked, else log does. read: what the store holds, for a replay.
+    """
 
     def __init__(
         self,
@@ -55,10 +59,13 @@ class Streams:
         log: Callable[[str], None],
         limit: Limit | None = None,
         tell: Callable[[str], None] | None = None,
+        read: catalog.Catalog | None = None,
     ) -> None:
         self._store, self._backups, self._steps, self._target = store, chosen, steps, target
         self._identity, self._log, self._limit = identity, log, limit or Limit()
         self._progress = _Progress(sum(one.manifest.size for one in chosen), tell or log)
+        self._read, self._version = read, ""
+        self._damaged: dict[str, str] = {}
         self.warning = ""
 
     @property
@@ -101,9 +108,13 @@ class Streams:
 
     def check(self, version: str) -> None:
         """Versions, also of what is replayed, and the key. Raises Refused."""
+        self._version = version
+        self._check(version, self._steps)
+
+    def _check(self, version: str, steps: Sequence[Step]) -> None:
         mine = directories.series(version.partition("MariaDB server")[2])
         wanted = [(f"backup {one.name}", one.manifest.server_version) for one in self._backups]
-        wanted += [(step.segment.key, step.segment.server_version) for step in self._steps]
+        wanted += [(step.segment.key, step.segment.server_version) for step in steps]
         for what, written in wanted:
             theirs = directories.series(written)
             if mine is None or theirs is None or theirs > mine:
@@ -112,10 +123,10 @@ class Streams:
                     "allowed: an image of that version or newer"
                 )
         encrypted = {recipient for one in self._backups for recipient in one.manifest.recipients}
-        encrypted |= {recipient for step in self._steps for recipient in step.segment.recipients}
+        encrypted |= {recipient for step in steps for recipient in step.segment.recipients}
         if encrypted:
             check_key(self._identity, [one.manifest.recipients for one in self._backups if one.manifest.encryption])
-            check_key(self._identity, [step.segment.recipients for step in self._steps if step.segment.encryption])
+            check_key(self._identity, [step.segment.recipients for step in steps if step.segment.encryption])
 
     def space(self) -> tuple[int, int]:
         """At least so much in the target, where one increment at a time is unpacked as well; little in the other one.
@@ -147,12 +158,23 @@ class Streams:
         """Replay the archive up to the point; returns whether there is anything to replay. Raises as build does."""
         if not self._steps or self._target is None:
             return False
+        # The end of the archive is that of the choice, whatever is archived meanwhile
+        target = Target(sequence=self.reach) if self._target == Target() else self._target
+        store, key, instead = self._store, self._identity, partial(self._instead, target)
         with tools.serving(fresh, options) as socket, tempfile.TemporaryDirectory(dir=socket.parent) as scratch:
-            last = replay(
-                self._steps, self._target, self._store, self._identity, socket, Path(scratch), self._limit, self._log
-            )
+            last = replay(self._steps, target, store, key, socket, Path(scratch), self._limit, self._log, instead)
         self._log(f"replayed the transactions up to {last}")
         return True
+
+    def _instead(self, target: Target, damaged: Segment, why: str) -> Sequence[Step]:
+        """The steps to a point without a segment, and without those before. Raises CorruptError, StoreError."""
+        self._damaged[damaged.key] = why
+        try:
+            steps = points.steps(self._store, self._backups, target, self._read, self._log, self._damaged)
+            self._check(self._version, steps)
+        except (TargetError, SegmentError, Refused) as error:
+            raise CorruptError(str(error) if why in str(error) else f"{why}; {error}") from None
+        return steps
 
     def _unpack(self, backup: catalog.Backup, into: Path) -> None:
         manifest = backup.manifest
@@ -318,7 +340,7 @@ def _source(
         steps = points.steps(store, candidate, plan.target_point, read, log)
     except (TargetError, SegmentError, StoreError) as error:
         return f"{name} in {store.label}: {error}"
-    return Streams(store, candidate, steps, plan.target_point, plan.keys / IDENTITY, log)
+    return Streams(store, candidate, steps, plan.target_point, plan.keys / IDENTITY, log, read=read)
 
 
 def open_targets(file: Path, volume: Path) -> list[Store]:
