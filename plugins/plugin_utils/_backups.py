@@ -17,6 +17,15 @@ Values = Mapping[str, Any]
 _PREFIX = "galera_cluster_backup_"
 _SECRET_KEYS = ("s3_access_key_id", "s3_secret_access_key", "age_identity")
 _POINTS = ("galera_restore_time", "galera_restore_gtid", "galera_restore_before_gtid")
+# Who gives one of these wants backups; the others have defaults
+_WISHES = (
+    "incremental_interval",
+    "retention_days",
+    "retention_keep_last",
+    "retention_rule",
+    "verify_schedule",
+    "encryption_recipients",
+)
 # What the archive of binary logs rests on
 _LOGGING = ("gtid_domain_id", "log_bin", "log_slave_updates", "sync_binlog", "wsrep_gtid_domain_id", "wsrep_gtid_mode")
 _OFF = {"0", "off", "false", "no"}
@@ -138,6 +147,13 @@ CHECKS: tuple[Callable[[Values], list[str]], ...] = (
 def warnings(values: Values) -> list[str]:
     """Return what works but is seldom meant, one line each."""
     found = []
+    wishes = [name for name in _WISHES if values.get(f"{_PREFIX}{name}")]
+    if wishes and not has_target(values) and values.get(f"{_PREFIX}enabled") is None:
+        found.append(
+            f"{_PREFIX}{wishes[0]} is given, but nothing says where backups go, so none are taken: give "
+            f"{_PREFIX}nfs_server with {_PREFIX}path, {_PREFIX}storage_class or {_PREFIX}s3_bucket, or "
+            f"{_PREFIX}enabled=false."
+        )
     limit = ((values.get("galera_cluster_agent_resources") or {}).get("limits") or {}).get("memory")
     if (
         values.get(f"{_PREFIX}enabled", has_target(values))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -136,11 +137,15 @@ def _bandwidth(value: Any) -> int:
 
 
 def _certificates(value: Any) -> str:
-    """Return the text of certificates."""
+    """Return the text of certificates that can be read: one that was cut would be found when the first backup fails."""
     found = _convert.as_str(value)
     pattern = r"(?:-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+"
     if re.fullmatch(pattern, found.strip()) is None:
         raise ValueError("no certificates")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=found)
+    except ssl.SSLError as error:
+        raise ValueError(str(error)) from None
     return found
 
 
@@ -304,7 +309,9 @@ FORMATS: dict[str, Format] = {
         _endpoint,
     ),
     "galera_cluster_backup_s3_region": text(r"[a-z0-9-]+", "the name of a region, such as eu-central-1"),
-    "galera_cluster_backup_s3_ca": Format("certificates in PEM (-----BEGIN CERTIFICATE-----...)", _certificates),
+    "galera_cluster_backup_s3_ca": Format(
+        "whole certificates in PEM (-----BEGIN CERTIFICATE-----...) and nothing else", _certificates
+    ),
     "galera_cluster_backup_s3_sse_kms_key": text(r"\S+", "the id of a key"),
     "galera_cluster_backup_s3_object_lock_days": number(1, 36500, "a whole number of days"),
     "galera_cluster_backup_s3_access_key_id": text(r"[\x21-\x7e]{1,256}", "text of one line without blanks"),

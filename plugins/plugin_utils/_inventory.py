@@ -101,8 +101,11 @@ def _converted(name: str, value: Any, option: Mapping[str, Any]) -> Any:
 
 def _wrong(name: str, value: Any, option: Mapping[str, Any]) -> str:
     """Return the sentence about a value that does not fit; that of a password tells its kind only."""
-    shown = f"{_kind(value)} (not shown)" if option.get("no_log") else _convert.show(value)
-    hint = ""
+    shown, hint = _convert.show(value), ""
+    if option.get("no_log"):
+        shown = f"{_kind(value)} (not shown)"
+    elif "PRIVATE KEY-----" in str(value):
+        shown = "a private key (not shown)"
     if option.get("type", "str") in ("str", "path") and not isinstance(value, str) and value is not None:
         hint = f"; it was read as {_kind(value)}, so write it in quotes"
     elif isinstance(value, str) and not option.get("no_log") and re.search(r"\s[#;]", value):

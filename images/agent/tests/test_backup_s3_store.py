@@ -8,9 +8,10 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -355,6 +356,64 @@ def test_certificate_of_another_authority(server: Server, store: S3Store, tmp_pa
     assert checked(server, store._bucket, ca=tmp_path / "none") == (
         f"s3://{store._bucket}/a/n cannot be used: the file of its CA, {tmp_path / 'none'}, is not there"
     )
+
+
+def test_certificates_that_are_none(server: Server, store: S3Store, tmp_path: Path) -> None:
+    (tmp_path / "cut.crt").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    assert checked(server, store._bucket, ca=tmp_path / "cut.crt") == (
+        f"s3://{store._bucket}/a/n cannot be used: the certificates in {tmp_path / 'cut.crt'} cannot be read"
+    )
+
+
+class NoS3(BaseHTTPRequestHandler):
+    """Answers each request as a web server in front of S3 does: by sending it to https, or below /bad-... with 400."""
+
+    def _answer(self) -> None:
+        self.send_response(400 if self.path.startswith("/bad-") else 301)
+        self.send_header("Location", "https://s3.example.com/")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def no_s3() -> Iterator[str]:
+    """Host and port of a server without TLS that is no S3."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), NoS3) as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{found.server_port}"
+        found.shutdown()
+        thread.join()
+
+
+def test_https_where_http_is_served(server: Server, no_s3: str) -> None:
+    assert checked(server, "any", endpoint=f"https://{no_s3}") == (
+        f"s3://any/a/n cannot be used: https://{no_s3} does not answer in TLS; it may serve http"
+    )
+
+
+def test_answer_that_is_not_of_s3(server: Server, no_s3: str) -> None:
+    assert checked(server, "bad-bucket", endpoint=f"http://{no_s3}") == (
+        f"s3://bad-bucket/a/n cannot be used: http://{no_s3} answers 400 (Bad Request), and not as S3 does; it may "
+        "serve https"
+    )
+
+
+def test_server_that_redirects(server: Server, no_s3: str) -> None:
+    """Without an end of our own botocore asks for the bucket's region until Python's stack is full."""
+    found = open_s3(settings(server, "any", endpoint=f"http://{no_s3}"), server.secrets, IMPATIENT)
+    said = f"http://{no_s3} redirects to https://s3.example.com/; allowed: the address of the S3 server itself"
+    for work in (found.check, lambda: found.put("x", b""), lambda: found.written("x"), lambda: list(found.list(""))):
+        with pytest.raises(StoreError, match=said):
+            work()
 
 
 def test_nobody_listens(server: Server, store: S3Store) -> None:

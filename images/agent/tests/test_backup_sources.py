@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from backup_samples import OWNER, at, full, increment, put_backup, put_segment
 from galera_agent import restore
 from galera_agent.backup import catalog, streams, summary
-from galera_agent.backup.recovery import Target
+from galera_agent.backup.recovery import Target, parse_target
 from galera_agent.backup.store import StoreError
 from galera_agent.backup.volume_store import VolumeStore
 from galera_agent.chain import Refused
@@ -169,6 +170,22 @@ def test_what_cannot_be_replayed_is_told(both: tuple[VolumeStore, VolumeStore]) 
     ]
     with pytest.raises(Refused, match=r"the nearest that can be restored are .* to 2026-11-21T01:30:00Z"):
         streams_of(store, target_point=Target(sequence=35))
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (("2026-11-21T05:00:00+03:00", "", ""), "SOURCE_TIME is 2026-11-21T05:00:00+03:00; "),
+        (("2026-11-20T00:00:00Z", "", ""), "SOURCE_TIME is 2026-11-20T00:00:00Z; no backup ended at the wanted point"),
+        (("", "1-1-99", ""), "SOURCE_GTID is 1-1-99; "),
+        (("", "", "1-1-5"), "SOURCE_BEFORE_GTID is 1-1-5; no backup ended at the wanted point"),
+    ],
+)
+def test_a_point_that_cannot_be_restored_is_named_as_it_was_given(
+    both: tuple[VolumeStore, VolumeStore], named: tuple[str, str, str], said: str
+) -> None:
+    with pytest.raises(Refused, match=f"^{re.escape(said)}.*: the nearest that can be restored are "):
+        taken(target_point=parse_target(*named))
 
 
 def streams_of(store: VolumeStore, **plan: object) -> list[streams.Streams]:

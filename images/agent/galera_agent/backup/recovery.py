@@ -32,7 +32,7 @@ class TargetError(ValueError):
 class Target:
     """Where to stop: after a sequence of a domain, or before the first transaction later than a time.
 
-    Both None: at the end of the archive. named: what the user said of the sequence, for what is said of it.
+    Both None: at the end of the archive. named: what the user said, for what is said of it.
     """
 
     sequence: int | None = None
@@ -76,15 +76,15 @@ def parse_target(time: str, gtid: str, before: str) -> Target | None:
     if len(named) > 1:
         raise TargetError(f"{' and '.join(f'SOURCE_{name}' for name in named)} are set; allowed: one of them")
     if time == LATEST:
-        return Target()
+        return Target(named="SOURCE_TIME is latest")
     if time:
-        return Target(time=_time(time))
+        return Target(time=_time(time), named=f"SOURCE_TIME is {time}")
     if gtid or before:
+        (variable,) = named
         try:
             found = parse_gtid(gtid or before)
         except ValueError as error:
-            raise TargetError(str(error)) from None
-        (variable,) = named
+            raise TargetError(f"SOURCE_{variable}: {error}") from None
         sequence = found.sequence - (0 if gtid else 1)
         return Target(sequence=sequence, domain=found.domain, named=f"SOURCE_{variable} is {found}")
     return None

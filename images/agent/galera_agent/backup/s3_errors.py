@@ -18,6 +18,8 @@ _REGION = "it is in another region; allowed: the bucket's own region ({message})
 _FULL = "it is full ({message})"
 _BUSY = "it is overloaded or broken ({code}: {message}), also after retries"
 _NO_BUCKET = "bucket {bucket} does not exist there"
+# Our own code, of an answer that sends elsewhere without being one of S3
+REDIRECTED = "Redirected"
 # Codes of AWS, and of the servers that are compatible
 _CODES = {
     "NoSuchBucket": _NO_BUCKET,
@@ -42,6 +44,7 @@ _CODES = {
     "InternalError": _BUSY,
     "500": _BUSY,
     "503": _BUSY,
+    REDIRECTED: "{where} redirects to {message}; allowed: the address of the S3 server itself, with its http or https",
     "NoSuchUpload": "the upload was aborted by somebody else",
     "BadDigest": "the data were damaged on the way ({message})",
     "XAmzContentChecksumMismatch": "the data were damaged on the way ({message})",
@@ -81,7 +84,12 @@ class Place:
         message = error.response.get("Error", {}).get("Message") or code
         if code in MISSING:
             return "it is not there"
-        return _CODES.get(code, "{code}: {message}").format(code=code, message=message, bucket=self.bucket)
+        where, other = self.endpoint or "S3", "{code}: {message}"
+        # S3 explains itself in XML; without that the code is the status
+        if self.endpoint and code.isdigit():
+            other = "{where} answers {code} ({message}), and not as S3 does"
+            other += "; it may serve https" if code == "400" and where.startswith("http:") else ""
+        return _CODES.get(code, other).format(code=code, message=message, bucket=self.bucket, where=where)
 
     def _failed(self, error: Exception) -> str:
         """Why there was no answer."""
@@ -89,8 +97,7 @@ class Place:
         if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
             return "there are no credentials: neither access-key-id and secret-access-key nor a service account's"
         if isinstance(error, boto.SSLError):
-            trusted = f"the certificates in {self.ca}" if self.ca else "the system's certificates"
-            return f"the certificate of {where} is not trusted by {trusted}, or is not for that name"
+            return self._no_tls(where, str(error))
         if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError | boto.ProxyConnectionError):
             return f"{where} is not reachable"
         if isinstance(error, boto.ReadTimeoutError):
@@ -98,6 +105,17 @@ class Place:
         if isinstance(error, boto.HTTPClientError | boto.ResponseStreamingError | boto.IncompleteReadError):
             return f"the connection to {where} broke, also after retries"
         return " ".join(str(error).split())
+
+    def _no_tls(self, where: str, text: str) -> str:
+        """Why there was no connection with TLS."""
+        if "[X509" in text:
+            return f"the certificates in {self.ca} cannot be read"
+        if "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text:
+            trusted = f"the certificates in {self.ca}" if self.ca else "the system's certificates"
+            return f"the certificate of {where} is not trusted by {trusted}, or is not for that name"
+        if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
+            return f"{where} does not answer in TLS; it may serve http"
+        return f"{where} and this agent do not agree on TLS ({text.partition('[')[2].partition(']')[0] or text})"
 
 
 def code_of(error: boto.ClientError) -> str:

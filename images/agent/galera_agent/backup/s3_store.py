@@ -18,7 +18,7 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 
-from .s3_errors import Place, code_of
+from .s3_errors import REDIRECTED, Place, code_of
 from .s3_writer import S3Writer, checksum
 from .settings import SECRETS, S3Settings
 from .store import (
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _BUFFER = 1 << 20
 _CONDITION_FAILED = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+_REDIRECTS = (301, 302, 303, 307, 308)
 _NO_CONDITIONS = ("NotImplemented", "501", "InvalidArgument", "InvalidRequest", "400")
 
 
@@ -108,6 +109,7 @@ class S3Store:
         # A header rather than an argument: older botocore does not know the argument
         self._only_new = threading.local()
         client.meta.events.register("before-call.s3.PutObject", self._add_condition)
+        client.meta.events.register_first("needs-retry.s3", _refuse_redirect)
 
     @property
     def label(self) -> str:
@@ -290,6 +292,17 @@ class S3Store:
                 raise LockedError(
                     f"{self.label} keeps {key}: deleting it is denied (object lock, or rights)"
                 ) from error
+
+
+def _refuse_redirect(response: tuple[Any, dict[str, Any]] | None, operation: Any, **_: Any) -> None:
+    """Raise ClientError for a redirect that is not of S3, as to https: botocore asks for a region there without end."""
+    if response is None or response[0].status_code not in _REDIRECTS:
+        return
+    (answer, parsed), code = response, response[1].get("Error", {}).get("Code", "")
+    if "x-amz-bucket-region" not in answer.headers and code in ("", str(answer.status_code)):
+        parsed["Error"] = {"Code": REDIRECTED, "Message": answer.headers.get("Location") or "somewhere else"}
+        error: Any = parsed
+        raise boto.ClientError(error, operation.name)
 
 
 class _Raw(io.RawIOBase):

@@ -381,7 +381,7 @@ def _nothing(reasons: Sequence[str], stores: Sequence[tuple[Store, catalog.Catal
             words.append("; ".join([f"{store.label}: {nearest}", *known.unusable[:_NAMED]]))
         except (StoreError, SegmentError) as error:
             words.append(f"{store.label}: the archive of binary logs cannot be read: {error}")
-    return f"{text}; {'; '.join(words)}"
+    return "; ".join(filter(None, [target.named, text, *words]))
 
 
 def _point(target: Target, steps: Sequence[Step]) -> str:

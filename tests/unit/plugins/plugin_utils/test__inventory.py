@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ DIRECTORY = "an absolute path without .., such as /data/galera"
 CRON = "a cron expression of five fields in UTC, such as 0 1 * * *"
 KUBERNETES_CRON = f"{CRON}, that Kubernetes reads, for which Sunday is 0 or sun and begins the week"
 INTERVAL = "a time with its unit (m, h or d) from 1m to 30d, such as 60m or 1h"
+CERTIFICATES = "whole certificates in PEM (-----BEGIN CERTIFICATE-----...) and nothing else"
+CUT_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBbzCCARWgAwIB\n-----END CERTIFICATE-----\n"
+KEY_FILE = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----\n"
 MOMENT = "latest, or a time with its zone, such as 2026-11-21T14:30:00Z or 2026-11-21T15:30:00+01:00"
 DATABASE = "a database name of at most 64 letters, digits, _ $ and -, and none of "
 DATABASE += "information_schema, mysql, performance_schema, sys"
@@ -173,7 +177,10 @@ BAD: list[tuple[str, Any, str, str]] = [
         "names of letters, digits, . _ = and - with / between them",
     ),
     ("galera_cluster_backup_s3_sse", "kms", '"kms"', "one of AES256, aws:kms"),
-    ("galera_cluster_backup_s3_ca", "ca.pem", '"ca.pem"', "certificates in PEM (-----BEGIN CERTIFICATE-----...)"),
+    ("galera_cluster_backup_s3_ca", "ca.pem", '"ca.pem"', CERTIFICATES),
+    ("galera_cluster_backup_s3_ca", CUT_CERTIFICATE, json.dumps(CUT_CERTIFICATE), CERTIFICATES),
+    # who confuses the two files does not have a key in the log of AWX
+    ("galera_cluster_backup_s3_ca", KEY_FILE, "a private key (not shown)", CERTIFICATES),
     ("galera_restore_time", "2026-11-21 14:30", '"2026-11-21 14:30"', MOMENT),
     ("galera_restore_time", "2026-02-30T10:00:00Z", '"2026-02-30T10:00:00Z"', MOMENT),
     # without quotes, as YAML reads them
@@ -311,7 +318,8 @@ GOOD: list[dict[str, Any]] = [
         "galera_cluster_backup_nfs_server": "fd00::1",
         "galera_cluster_backup_path": "/data/shared backups/",
     },
-    {"galera_cluster_backup_incremental_interval": "1d", "galera_cluster_backup_retention_days": "7"},
+    {"galera_cluster_backup_incremental_interval": "1d", "galera_cluster_backup_storage_class": "nfs"},
+    {"galera_cluster_backup_retention_days": "7", "galera_cluster_backup_enabled": "no"},
     {"galera_cluster_external_access": "nodeport", "galera_cluster_nodeport": "30306"},
     {"galera_cluster_nodeport": 4000, "galera_cluster_nodeport_range": "1000-4000"},
     {"galera_cluster_priority_class": "system-node-critical"},
@@ -350,6 +358,12 @@ WARNINGS: list[tuple[dict[str, Any], str]] = [
         {"galera_cluster_docker_image": "registry.example.com:5000/mariadb"},
         'galera_cluster_docker_image is "registry.example.com:5000/mariadb", without a tag: which version it means '
         "may change.",
+    ),
+    (
+        {"galera_cluster_backup_incremental_interval": "1d", "galera_cluster_backup_retention_days": "7"},
+        "galera_cluster_backup_incremental_interval is given, but nothing says where backups go, so none are taken: "
+        "give galera_cluster_backup_nfs_server with galera_cluster_backup_path, galera_cluster_backup_storage_class or "
+        "galera_cluster_backup_s3_bucket, or galera_cluster_backup_enabled=false.",
     ),
 ]
 
