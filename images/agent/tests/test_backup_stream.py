@@ -17,7 +17,7 @@ import pytest
 from galera_agent.backup import stream
 from galera_agent.backup.pipe import Limit, Pace, Stage, StreamError
 from galera_agent.backup.store import StoreError
-from galera_agent.backup.stream import CorruptError, Tee, checked, receive, send
+from galera_agent.backup.stream import CorruptError, checked, receive, send
 
 DATA = bytes(range(256)) * 20_000
 
@@ -132,17 +132,6 @@ def test_an_exit_leaves_no_process(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         send([python("while True: os.write(1, b'x' * 65536)"), python(COPY)], Exits(), tmp_path, Limit())
     assert children() == before
-
-
-def test_one_target_that_fails_does_not_fail_the_other() -> None:
-    good, full = Sink(), Sink(10)
-    tee = Tee([("a", full), ("b", good)])
-    for _ in range(3):
-        tee.write(b"12345678")
-    assert good.data == b"12345678" * 3
-    assert {label: str(error) for label, error in tee.failures.items()} == {"a": "the target is full"}
-    with pytest.raises(StoreError, match="the target is full; the target is full"):
-        Tee([("a", Sink(0)), ("b", Sink(0))]).write(b"1")
 
 
 def test_pace() -> None:
