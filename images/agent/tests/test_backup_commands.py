@@ -422,7 +422,7 @@ def test_a_backup_is_told_when_a_target_falls_silent_meanwhile(
     assert said["catalog"]["targets"][0]["error"] == f"{silent.label} has not answered within 0.2 s"
 
 
-@pytest.mark.parametrize("at", ["the backup", "expiry"])
+@pytest.mark.parametrize("at", ["the backup", "expiry", "the archive"])
 def test_a_backup_is_told_where_a_target_that_has_a_part_in_it_falls_silent(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], at: str
 ) -> None:
@@ -436,9 +436,18 @@ def test_a_backup_is_told_where_a_target_that_has_a_part_in_it_falls_silent(
 
     def run(*arguments: Any, **more: Any) -> Result:
         found = bench.run(*arguments, **more)
-        ThenSilent.away.set()
+        if at != "the archive":
+            ThenSilent.away.set()
         return replace(found, silent=frozenset(bench.failures))
 
+    plain_known = commands.summary.points.known
+
+    def known(store: Store, read: catalog.Catalog) -> Any:
+        if at == "the archive" and store.label == silent.label:
+            ThenSilent.over.wait(60)
+        return plain_known(store, read)
+
+    monkeypatch.setattr(commands.summary.points, "known", known)
     monkeypatch.setattr(commands.runner, "run", run)
     asked: list[Sequence[Store]] = []
     plain = commands.removal.let_expire
@@ -448,11 +457,11 @@ def test_a_backup_is_told_where_a_target_that_has_a_part_in_it_falls_silent(
     finally:
         ThenSilent.over.set()
     assert (code, said["state"], said["not_in"]) == (0, "succeeded", list(bench.failures))
-    told = f"{silent.label} has not answered within 0.2 s" if at == "expiry" else why
-    assert said["message"].endswith(f"; but {told}")
+    told = why if at == "the backup" else f"{silent.label} has not answered within 0.2 s"
+    assert said["message"].endswith(f"; but {told}") == (at != "the archive")
     assert said["catalog"]["targets"][0]["error"] == told
     assert [one["name"] for one in said["catalog"]["targets"][1]["backups"]] == [said["backup"]]
-    assert asked == [bench.stores if at == "expiry" else bench.stores[1:]]
+    assert asked == [bench.stores[1:] if at == "the backup" else bench.stores]
 
 
 def test_a_target_that_is_at_work_with_what_has_expired_is_not_silent(
