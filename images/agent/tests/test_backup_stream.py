@@ -144,6 +144,19 @@ def test_pace() -> None:
     assert Pace(None).ahead(10**12) == 0
 
 
+def test_a_pace_does_not_catch_up_what_a_pause_has_cost() -> None:
+    """As while a target stood still: the server would be read as fast as it goes afterwards."""
+    now = [100.0]
+    pace = Pace(1000, lambda: now[0])
+    assert pace.ahead(2000) == 2
+    now[0] = 400
+    assert pace.ahead(2000) == 0
+    assert pace.ahead(4000) == 1
+    now[0] = 401.5
+    assert pace.ahead(4000) == 0
+    assert pace.ahead(5000) == 0.5
+
+
 def test_a_slow_pace_is_cut_by_the_deadline(file: Path, tmp_path: Path) -> None:
     with pytest.raises(StreamError, match="deadline"):
         send([source(file), python(COPY)], Sink(), tmp_path, Limit(0.5), rate=1 << 20)
