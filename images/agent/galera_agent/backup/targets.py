@@ -44,9 +44,14 @@ def read(
 ) -> tuple[list[Catalog], dict[str, str]]:
     """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog.
 
-    others: there are targets that have answered already, so that these are not waited for without end.
+    seconds: that it may take in all, where others are waited for; None: as long as each goes on. others: there are
+    targets that have answered already, so that these are not waited for without end.
     """
-    found, why = together(stores, lambda store, _: catalog.read(store), seconds or CATALOG_SECONDS, others=others)
+
+    def look(store: Store, beat: Beat) -> Catalog:
+        return catalog.read(store if seconds else heard(store, beat))
+
+    found, why = together(stores, look, seconds or CATALOG_SECONDS, others=others)
     return list(found.values()), {label: str(error) for label, error in why.items()}
 
 
