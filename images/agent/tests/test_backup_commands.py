@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 from backup_samples import OTHER_UUID, OWNER, UUID, full, put_backup, put_segment, settings_json
 from galera_agent import rejoin
-from galera_agent.backup import binlog, catalog, commands, plan
+from galera_agent.backup import binlog, catalog, commands, expiry, plan
 from galera_agent.backup import settings as backup_settings
 from galera_agent.backup.manifest import Manifest
 from galera_agent.backup.runner import Result
@@ -334,7 +334,7 @@ def test_a_segment_that_ends_a_command_is_a_failure_in_words(
 
     monkeypatch.setattr(commands.binlog, "archive", ends)
     assert call(capsys, "archive")[0] == 1
-    monkeypatch.setattr(commands.expiry, "expire", ends)
+    monkeypatch.setattr(expiry, "expire", ends)
     code, said = call(capsys, "tick")
     assert (code, said["state"], "expiry failed: first is missing" in said["message"]) == (0, "succeeded", True)
 
@@ -420,3 +420,67 @@ def test_a_backup_is_told_when_a_target_falls_silent_meanwhile(
         ThenSilent.over.set()
     assert (code, said["state"], said["not_in"]) == (0, "succeeded", [silent.label])
     assert said["catalog"]["targets"][0]["error"] == f"{silent.label} has not answered within 0.2 s"
+
+
+@pytest.mark.parametrize("at", ["the backup", "expiry", "the archive"])
+def test_a_backup_is_told_where_a_target_that_has_a_part_in_it_falls_silent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], at: str
+) -> None:
+    """It is not asked again what it holds, and nothing waits for it."""
+    ThenSilent.away, ThenSilent.over = threading.Event(), threading.Event()
+    monkeypatch.setattr(commands.targets, "CATALOG_SECONDS", 0.2)
+    bench.stores[0] = silent = ThenSilent(bench.path / "one", mount_required=False)
+    why = f"{silent.label} took nothing for 300 s"
+    if at == "the backup":
+        bench.failures[silent.label] = why
+
+    def run(*arguments: Any, **more: Any) -> Result:
+        found = bench.run(*arguments, **more)
+        if at != "the archive":
+            ThenSilent.away.set()
+        return replace(found, silent=frozenset(bench.failures))
+
+    plain_known = commands.summary.points.known
+
+    def known(store: Store, read: catalog.Catalog) -> Any:
+        if at == "the archive" and store.label == silent.label:
+            ThenSilent.over.wait(60)
+        return plain_known(store, read)
+
+    monkeypatch.setattr(commands.summary.points, "known", known)
+    monkeypatch.setattr(commands.runner, "run", run)
+    asked: list[Sequence[Store]] = []
+    plain = commands.removal.let_expire
+    monkeypatch.setattr(commands.removal, "let_expire", lambda *rest: asked.append(rest[0]) or plain(*rest))
+    try:
+        code, said = call(capsys, "tick")
+    finally:
+        ThenSilent.over.set()
+    assert (code, said["state"], said["not_in"]) == (0, "succeeded", list(bench.failures))
+    told = why if at == "the backup" else f"{silent.label} has not answered within 0.2 s"
+    assert said["message"].endswith(f"; but {told}") == (at != "the archive")
+    assert said["catalog"]["targets"][0]["error"] == told
+    assert [one["name"] for one in said["catalog"]["targets"][1]["backups"]] == [said["backup"]]
+    assert asked == [bench.stores[1:] if at == "the backup" else bench.stores]
+
+
+def test_a_target_that_is_at_work_with_what_has_expired_is_not_silent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pause = threading.Event()
+
+    class Slow(VolumeStore):
+        def delete(self, key: str) -> None:
+            pause.wait(0.15)
+            super().delete(key)
+
+    monkeypatch.setattr(commands.targets, "CATALOG_SECONDS", 0.4)
+    rule = replace(SETTINGS, retention=Retention(7, None, None), incremental_interval_seconds=None)
+    monkeypatch.setattr(commands.settings, "load", lambda: rule)
+    old = [bench.hold(0, hours=days * 24).name for days in (20, 19, 18)]
+    bench.hold(0, 1, hours=8 * 24)
+    bench.stores[0] = Slow(bench.path / "one", mount_required=False)
+    code, said = call(capsys, "tick", "--kind", "full")
+    assert (code, said["state"], said["problems"]) == (0, "succeeded", [])
+    left = [one["name"] for one in said["catalog"]["targets"][0]["backups"]]
+    assert not set(old) & set(left)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 from backup_samples import OTHER_UUID, OWNER, UUID, at, catalog, full, put_backup, put_segment
-from galera_agent.backup import commands, expiry, fork, segment
+from galera_agent.backup import expiry, fork, removal, segment
 from galera_agent.backup.expiry import Expired
 from galera_agent.backup.fork import Fork
 from galera_agent.backup.settings import Retention
 from galera_agent.backup.store import LockedError
 from galera_agent.backup.volume_store import VolumeStore
-from test_backup_binlog import SETTINGS
 
 THEN, LOSS = at("2026-11-20 01:00"), at("2026-11-20 09:00")
 
@@ -64,9 +63,7 @@ def test_what_is_no_history_is_left_alone(store: VolumeStore) -> None:
     assert uuids(store) == {UUID, "of-others"}
 
 
-def test_segments_that_are_locked_are_kept_and_told_once(
-    store: VolumeStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_segments_that_are_locked_are_kept_and_told_once(store: VolumeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of both histories: what is not locked goes, and it is no failure."""
     plain = VolumeStore.delete
 
@@ -78,8 +75,8 @@ def test_segments_that_are_locked_are_kept_and_told_once(
     monkeypatch.setattr(VolumeStore, "delete", delete)
     put_backup(store, full(THEN, gtid="1-1-20"))
     store.put("owner.json", OWNER.to_json())
-    found = replace(SETTINGS, retention=Retention(None, None, None))
-    errors, _ = commands._let_expire(found, [store], OWNER)
+    said: list[str] = []
+    errors, _ = removal.let_expire([store], OWNER, Retention(None, None, None), said.append)
     assert errors == {}
     assert [one.first for one in (*segment.spans(store, UUID), *segment.spans(store, OTHER_UUID))] == [
         1,
@@ -87,8 +84,7 @@ def test_segments_that_are_locked_are_kept_and_told_once(
         1,
     ]
     assert fork.read(store, OTHER_UUID) is not None
-    said = capsys.readouterr().err.splitlines()
-    assert [one.partition("backup: ")[2].split(":")[0] for one in said] == [
+    assert [one.split(":")[0] for one in said] == [
         f"expired in {store.label}",
         "2 segments that have expired are kept",
     ]

@@ -6,6 +6,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 from backup_samples import OTHER_UUID, UUID, settings_json
-from galera_agent.backup import base, catalog, runner, volume_store
+from galera_agent.backup import base, catalog, runner, targets, volume_store
 from galera_agent.backup import settings as backup_settings
 from galera_agent.backup.cleanup import sweep
 from galera_agent.backup.manifest import Manifest
@@ -21,7 +23,7 @@ from galera_agent.backup.pipe import Limit, Stage, StreamError
 from galera_agent.backup.runner import BackupError, Result
 from galera_agent.backup.server import Facts
 from galera_agent.backup.store import StoreError
-from galera_agent.backup.volume_store import VolumeStore
+from galera_agent.backup.volume_store import VolumeStore, VolumeWriter
 
 NOW = datetime(2026, 11, 21, 14, tzinfo=UTC)
 FACTS = Facts(UUID, None, 3, "11.8.6-MariaDB-log")
@@ -338,3 +340,79 @@ def test_a_manifest_that_may_not_last_is_not_left_there(bench: Bench, monkeypatc
     with pytest.raises(StoreError, match="its device reports an input/output error"):
         bench.run()
     assert bench.names() == []
+
+
+class ThenSilent(VolumeStore):
+    """A hard NFS mount whose server goes away at a step, and comes back when it is told to."""
+
+    at: str
+    back: threading.Event
+
+    def _wait(self, step: str) -> None:
+        if step == self.at:
+            assert self.back.wait(60)
+
+    def clean(self, older_than: timedelta, now: datetime) -> Sequence[str]:
+        self._wait("clean")
+        return super().clean(older_than, now)
+
+    def writer(self, key: str, expected: int = 0) -> VolumeWriter:
+        self._wait("publish" if key.endswith("manifest.json") else "begin")
+        found = super().writer(key, expected)
+        if not key.endswith("manifest.json"):
+            for step in ("write", "commit"):
+                setattr(found, step, self._later(step, getattr(found, step)))
+        return found
+
+    def _later(self, step: str, does: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self._wait(step)
+            return does(*arguments)
+
+        return call
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("at", ["clean", "begin", "write", "commit", "publish"])
+def test_a_target_that_falls_silent_is_given_up_and_what_it_has_of_the_backup_goes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, at: str, order: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(targets, "BACKUP_SECONDS", 0.3)
+    bench.run(stores=bench.stores)
+    silent = ThenSilent(Path(bench.stores[1].label.removeprefix("volume ")))
+    silent.at, silent.back = at, threading.Event()
+    stores: list[Any] = [bench.stores[0], silent]
+    try:
+        result = bench.run(stores=[stores[number] for number in order])
+        assert bench.names(0)[1:] == [result.manifest.name]
+        assert bench.stores[0].get(result.manifest.objects[0].key) == DATA
+        assert (list(result.failures), result.silent) == ([silent.label], {silent.label})
+        said = "has not answered within 0.3 s" if at in ("clean", "publish") else "took nothing for"
+        assert f"{silent.label} {said}" in result.failures[silent.label]
+        assert result.manifest.name not in bench.names(1)
+    finally:
+        silent.back.set()
+        for thread in [one for one in threading.enumerate() if one.name.startswith("target ")]:
+            thread.join(10)
+    assert "target" not in " ".join(one.name for one in threading.enumerate())
+    # The data are whole there before the manifest is, which is all that comes late
+    assert (result.manifest.name in bench.names(1)) == (at == "publish")
+    assert len(catalog.read(silent).incomplete) == (at == "commit")
+    later = bench.run(stores=bench.stores)
+    found = catalog.read(silent)
+    assert (later.failures, found.incomplete, found.problems) == ({}, (), ())
+    assert later.manifest.name in bench.names(1)
+    assert not list(Path(silent.label.removeprefix("volume ")).rglob("*.part"))
+
+
+@pytest.mark.parametrize("at", ["clean", "write", "publish"])
+def test_a_short_deadline_shortens_the_patience(bench: Bench, at: str) -> None:
+    """Else it would come before a silent target is given up, and end the backup in the other one."""
+    bench.run(stores=bench.stores)
+    silent = ThenSilent(Path(bench.stores[1].label.removeprefix("volume ")))
+    silent.at, silent.back = at, threading.Event()
+    try:
+        result = bench.run(stores=[bench.stores[0], silent], deadline_seconds=2)
+    finally:
+        silent.back.set()
+    assert (bench.names(0)[1:], list(result.failures)) == ([result.manifest.name], [silent.label])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -301,6 +302,11 @@ def test_a_child_that_outlives_its_deadline_is_stopped(bench: Bench) -> None:
     assert bench.started[0].stopped == 0
     bench.rounds(30)
     assert bench.started[0].stopped > 0
+    bench.started[0].ends("failed", message="the process was stopped")
+    bench.rounds()
+    (event,) = bench.kube.events
+    assert (event["reason"], event["message"]) == ("BackupFailed", ANY)
+    assert re.fullmatch(r"the process was stopped, after 1\d\d s; its deadline is 60 s", event["message"])
 
 
 def test_settings_apply_as_they_change(bench: Bench) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
-from backup_samples import OWNER, UUID
+from backup_samples import OWNER, UUID, at, full, put_backup
 from galera_agent.backup import binlog, catalog, segment, targets
 from galera_agent.backup.binlog import Outcome
 from galera_agent.backup.pipe import Limit
-from galera_agent.backup.store import Store, StoreError
+from galera_agent.backup.store import Entry, Store, StoreError
 from galera_agent.backup.volume_store import VolumeStore
 from test_backup_binlog import NOW, SETTINGS, Server, server, store
 
@@ -105,6 +105,29 @@ def test_a_target_at_work_is_waited_for_as_long_as_it_goes_on(stores: list[Store
         over.set()
     assert found == {stores[1].label: "at once", slow.label: "slowly"}
     assert list(why) == [stores[0].label]
+
+
+def test_a_target_that_is_slow_to_tell_what_it_holds_is_read(
+    stores: list[Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its answers shows that it goes on; a node that is to be filled has no time for that."""
+    monkeypatch.setattr(targets, "CATALOG_SECONDS", 0.6)
+    pause = threading.Event()
+
+    class Slow(VolumeStore):
+        def list(self, prefix: str) -> Iterator[Entry]:
+            for entry in super().list(prefix):
+                pause.wait(0.1)
+                yield entry
+
+    for day in range(1, 7):
+        put_backup(stores[1], full(at(f"2026-11-0{day} 01:00")))
+    slow = Slow(tmp_path / "VolumeStore")
+    (tmp_path / "quick").mkdir()
+    quick = VolumeStore(tmp_path / "quick", mount_required=False)
+    found, why = targets.read([slow, quick])
+    assert ([len(one.backups) for one in found], why) == ([6, 0], {})
+    assert list(targets.read([slow, quick], 0.6)[1]) == [slow.label]
 
 
 @pytest.mark.parametrize("place", ["children", "writer"])

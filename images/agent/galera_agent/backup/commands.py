@@ -31,10 +31,9 @@ from . import (
     base,
     binlog,
     catalog,
-    cleanup,
-    expiry,
     fill,
     plan,
+    removal,
     retention,
     runner,
     server,
@@ -68,8 +67,6 @@ _KNOWN = (
     verify.NoVerdictError,
     OSError,
 )
-# So many segments that cannot be used are named; others are most likely the same
-_TOLD = 5
 Report = dict[str, Any]
 
 
@@ -168,13 +165,14 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
             _say(told)
     result = runner.run(found, usable, node, facts, parent, Limit(found.deadline_seconds), _say, catalogs=catalogs)
     owner = Owner(found.cluster, found.namespace, result.manifest.uuid, now)
-    problems_there, catalogs = _let_expire(found, usable, owner)
+    answering = [store for store in usable if store.label not in result.silent]
+    problems_there, catalogs = removal.let_expire(answering, owner, found.retention, _say)
     errors |= {**problems_there, **result.failures}
     size, seconds = result.manifest.size / 2**20, time.monotonic() - began
     message = f"{result.manifest.name} ({due.reason}): {size:.1f} MiB in {seconds:.0f} s"
     if problems := [*errors.values(), *([result.parent_of_none] if result.parent_of_none else [])]:
         message += f"; but {'; '.join(problems)}"
-    known = refused | away | {one.store for one in catalogs}
+    known = refused | away | result.silent | {one.store for one in catalogs}
     rest, unread = targets.read([store for store in stores if store.label not in known], others=True)
     return {
         "state": "failed" if refused else "succeeded",
@@ -324,37 +322,6 @@ def _nothing(
 def _all_past(why: Mapping[str, Exception]) -> bool:
     """Whether targets are refused, and each only since a restore has not told it of its cluster yet."""
     return bool(why) and all(isinstance(error, PastError) for error in why.values())
-
-
-def _let_expire(found: Settings, stores: Sequence[Store], owner: Owner) -> tuple[dict[str, str], list[Catalog]]:
-    """Delete what has expired; returns what went wrong, by target: a backup that was made stays made; and what is left.
-
-    All manifests are read anew, since a backup may take long, and what is deleted hangs on what is good.
-    """
-    errors: dict[str, str] = {}
-    left: list[Catalog] = []
-    for store in stores:
-        try:
-            read = catalog.read(store)
-            now = datetime.now(UTC)
-            names = [name for name, _ in retention.expired(read, now, found.retention)]
-            if found.retention != KEEP_ALL and (why := retention.doubt(read, now)):
-                _say(f"nothing expires in {store.label}: {why}")
-            outcome = cleanup.prune(store, owner, read, names)
-            left.append(catalog.read(store, [read]) if outcome.removed else read)
-            gone = expiry.expire(store, left[-1])
-            if gone.problems:
-                errors[store.label] = "; ".join(gone.problems[:_TOLD])
-            if outcome.removed or gone.segments:
-                _say(f"expired in {store.label}: {', '.join(outcome.removed) or 'no backup'}, {gone.segments} segments")
-            for uuid in gone.histories:
-                _say(f"expired in {store.label}: all segments of history {uuid}: there is no backup to replay them on")
-            for what, kept in (("backups", outcome.kept), ("segments", gone.kept)):
-                if kept:
-                    _say(f"{len(kept)} {what} that have expired are kept: {kept[0]}")
-        except (StoreError, SegmentError) as error:
-            errors[store.label] = f"expiry failed: {error}"
-    return errors, left
 
 
 def _node_facts(

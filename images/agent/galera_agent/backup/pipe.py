@@ -22,6 +22,8 @@ from .store import StoreError
 CHUNK = 1 << 20
 _TAIL = 65536
 _WATCH_SECONDS = 0.2
+# So much a pace may catch up
+_BEHIND_SECONDS = 1.0
 
 
 class StreamError(Exception):
@@ -65,14 +67,19 @@ class Limit:
 
 
 class Pace:
-    """Keeps a stream at so many bytes a second on average; None: as fast as it goes."""
+    """Keeps a stream at so many bytes a second; None: as fast as it goes. What it falls behind it does not catch up."""
 
     def __init__(self, rate: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._clock, self._began = rate, clock, clock()
 
     def ahead(self, done: int) -> float:
         """Seconds to wait before more than these bytes may pass."""
-        return 0.0 if not self._rate else max(0.0, done / self._rate - (self._clock() - self._began))
+        if not self._rate:
+            return 0.0
+        left = self._began + done / self._rate - self._clock()
+        # After a pause the server would else be read as fast as it goes, for as long as the pause was
+        self._began -= min(0.0, left + _BEHIND_SECONDS)
+        return max(0.0, left)
 
 
 class Pipe:

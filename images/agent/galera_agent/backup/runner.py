@@ -12,25 +12,29 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from ..offline import tool_version
 from . import base as memory
-from . import catalog, programs
+from . import catalog, programs, targets
 from .catalog import Owner
 from .cleanup import sweep
 from .manifest import BinlogPosition, Kind, Manifest, StoredObject, backup_name, object_key
 from .pipe import Limit, Stage
 from .server import Facts
 from .settings import Settings
-from .store import Store, StoreError, Writer
-from .stream import Sent, Tee, send
+from .store import SilentError, Store, StoreError
+from .stream import Sent, send
+from .tee import Tee
 
 # Longer than another leader can be at work after it lost its Lease.
 _LEFT_BEHIND = timedelta(minutes=1)
+# A target may be waited for as long as this part of the deadline, so that the other one can still come to its end
+_PATIENT = 4
 # Galera's cache of write-sets, which is no part of a backup
 _NOT_BACKED_UP = ("galera.cache", "gcache.page")
 _GALERA = re.compile(r"Writing Galera info succeeded with ([0-9a-f-]{36}):(\d+)")
@@ -65,11 +69,15 @@ class Points:
 
 @dataclass(frozen=True)
 class Result:
-    """A backup that is in at least one target. failures: by label of a target, why it is not there."""
+    """A backup that is in at least one target. failures: by label of a target, why it is not there.
+
+    silent: those of them that do not answer.
+    """
 
     manifest: Manifest
     failures: dict[str, str]
     parent_of_none: str = ""
+    silent: frozenset[str] = frozenset()
 
 
 def run(
@@ -92,20 +100,22 @@ def run(
     kind: Kind = "full" if parent is None else "incremental"
     name = backup_name(started, kind)
     owner = Owner(settings.cluster, settings.namespace, _known(facts), started)
-    failures: dict[str, str] = {}
-    for store in stores:
-        try:
-            catalog.claim(store, owner)
-            clean(store, owner, now(), say, timedelta(seconds=settings.deadline_seconds), catalogs)
-            taken = next(store.list(object_key(name, "")), None)
-        except StoreError as error:
-            failures[store.label] = str(error)
-            continue
-        if taken is not None:
-            raise BackupError(f"{name} is there already in {store.label}: a clock was set back, or is behind another's")
+
+    def prepare(store: Store, beat: targets.Beat) -> bool:
+        place = targets.heard(store, beat)
+        catalog.claim(place, owner)
+        clean(place, owner, now(), say, timedelta(seconds=settings.deadline_seconds), catalogs)
+        return any(place.list(object_key(name, "")))
+
+    failures: dict[str, StoreError] = {}
+    patience = min(targets.BACKUP_SECONDS, settings.deadline_seconds / _PATIENT)
+    taken, why = targets.together(stores, prepare, patience)
+    failures |= why
+    for label in (label for label, there in taken.items() if there):
+        raise BackupError(f"{name} is there already in {label}: a clock was set back, or is behind another's")
     ready = [store for store in stores if store.label not in failures]
     if not ready:
-        raise StoreError("; ".join(failures.values()))
+        raise StoreError("; ".join(map(str, failures.values())))
     base = memory.open_base(node.datadir, node.pod)
     if parent is not None and parent.name not in base.backups:
         raise BackupError(f"no increment on {parent.name}: this data directory is not the one it was taken from")
@@ -117,7 +127,7 @@ def run(
         stage = source(node.socket, node.datadir, lsn_dir, None if parent is None else parent.lsn_to)
         key = object_key(name, "backup.xb" + (programs.ENCRYPTED if settings.recipients else programs.SUFFIX))
         sent, points, there, failed = _stream(
-            settings, ready, stage, key, lsn_dir, limit, scratch, _data_bytes(node.datadir)
+            settings, ready, stage, key, lsn_dir, limit, patience, scratch, _data_bytes(node.datadir)
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -148,14 +158,13 @@ def run(
     )
     _check(manifest, parent, facts)
     failures |= failed
-    for store in there:
-        try:
-            _publish(store, manifest)
-        except StoreError as error:
-            failures[store.label] = str(error)
+    _, why = targets.together(there, lambda store, _: _publish(store, manifest), patience)
+    failures |= why
     if len(failures) == len(stores):
-        raise StoreError("; ".join(failures.values()))
-    return _remember(node, base, Result(manifest, failures))
+        raise StoreError("; ".join(map(str, failures.values())))
+    silent = frozenset(label for label, error in failures.items() if isinstance(error, SilentError))
+    said = {label: str(error) for label, error in failures.items()}
+    return _remember(node, base, Result(manifest, said, silent=silent))
 
 
 def clean(
@@ -204,35 +213,17 @@ def _stream(
     key: str,
     lsn_dir: Path,
     limit: Limit,
+    patience: float,
     scratch: Path,
     expected: int,
-) -> tuple[Sent, Points, list[Store], dict[str, str]]:
+) -> tuple[Sent, Points, list[Store], dict[str, StoreError]]:
     """The data into all targets; returns also the targets that have them, and why others do not."""
     stages = [stage, *programs.pack(settings.zstd_level, settings.recipients)]
-    with ExitStack() as writers:
-        opened: dict[str, Writer] = {}
-        failures: dict[str, str] = {}
-        for store in stores:
-            try:
-                opened[store.label] = writers.enter_context(store.writer(key, expected))
-            except StoreError as error:
-                failures[store.label] = str(error)
-        if not opened:
-            raise StoreError("; ".join(failures.values()))
-        tee = Tee(opened.items())
+    with Tee({store.label: partial(store.writer, key, expected) for store in stores}, limit, patience) as tee:
         sent = send(stages, tee, scratch, limit, rate=settings.bandwidth_bytes)
         points = read_points(lsn_dir, sent.messages[0])
-        failures |= {label: str(error) for label, error in tee.failures.items()}
-        there: list[Store] = []
-        for store in (one for one in stores if one.label not in failures):
-            try:
-                opened[store.label].commit()
-                there.append(store)
-            except StoreError as error:
-                failures[store.label] = str(error)
-    if not there:
-        raise StoreError("; ".join(failures.values()))
-    return sent, points, there, failures
+        there = tee.commit()
+    return sent, points, [store for store in stores if store.label in there], tee.failures
 
 
 def _publish(store: Store, manifest: Manifest) -> None:

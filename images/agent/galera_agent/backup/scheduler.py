@@ -168,20 +168,24 @@ class Scheduler:
             self._board.refuse(self._refused)
 
     def _collect(self, settings: Settings) -> None:
-        if self._work is not None:
-            result = self._work.result()
-            if result is not None:
-                work, self._work = self._work, None
-                self._worked(work, result)
-            elif self._clock() - self._work.began > settings.deadline_seconds + _GRACE_SECONDS:
-                self._work.stop()
-        if self._archiver is not None:
-            archived = self._archiver.result()
-            if archived is not None:
-                self._archiver = None
-                self._archived(archived)
-            elif self._clock() - self._archiver.began > settings.deadline_seconds + _GRACE_SECONDS:
-                self._archiver.stop()
+        if self._work is not None and (result := self._ended(self._work, settings)) is not None:
+            work, self._work = self._work, None
+            self._worked(work, result)
+        if self._archiver is not None and (archived := self._ended(self._archiver, settings)) is not None:
+            self._archiver = None
+            self._archived(archived)
+
+    def _ended(self, child: Running, settings: Settings) -> Mapping[str, Any] | None:
+        """What a child said at its end, None before; who is not at it long after the deadline is stopped."""
+        result, took = child.result(), self._clock() - child.began
+        if took <= settings.deadline_seconds + _GRACE_SECONDS:
+            return result
+        if result is None:
+            child.stop()
+        elif result.get("state") == "failed":
+            why = f"{result.get('message')}, after {took:.0f} s; its deadline is {settings.deadline_seconds} s"
+            return {**result, "message": why}
+        return result
 
     def _worked(self, work: Running, result: Mapping[str, Any]) -> None:
         """A backup or a verification has ended, or nothing was due."""

@@ -36,6 +36,10 @@ class MissingError(StoreError):
     """The object is not there."""
 
 
+class SilentError(StoreError):
+    """The target does not answer: neither that it does what it was asked, nor that it does not."""
+
+
 class LockedError(StoreError):
     """The object is under object lock, and so was kept."""
 

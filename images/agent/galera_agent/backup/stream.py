@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
 from .pipe import CHUNK, Limit, Pace, Pipe, Stage, StreamError
-from .store import StoreError
 
 # Words of programs that found no room
 NO_ROOM = re.compile(r"No space left|(Errcode:|[Ee]rrno:?|error number) 28\b|[Dd]isk quota")
@@ -41,25 +40,6 @@ class Sent:
     size: int
     sha256: str
     messages: tuple[str, ...]
-
-
-class Tee:
-    """Writes to several sinks at once; one that fails is left out, and only the last one's failure is raised."""
-
-    def __init__(self, sinks: Iterable[tuple[str, Sink]]) -> None:
-        self._sinks = dict(sinks)
-        self.failures: dict[str, StoreError] = {}
-
-    def write(self, data: bytes) -> None:
-        """Write to all that have not failed. Raises StoreError when none is left."""
-        for label, sink in list(self._sinks.items()):
-            try:
-                sink.write(data)
-            except StoreError as error:
-                self.failures[label] = error
-                del self._sinks[label]
-        if not self._sinks:
-            raise StoreError("; ".join(map(str, self.failures.values())))
 
 
 def send(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from . import points, recovery, retention
+from . import points, recovery, retention, targets
 from .catalog import Backup, Catalog
 from .document import to_time
 from .segment import SegmentError
@@ -21,14 +21,28 @@ _MOST_BACKUPS, _MOST_PROBLEMS = 500, 50
 def describe(
     stores: Sequence[tuple[Store, Catalog | str]], now: datetime, rule: Retention = KEEP_ALL
 ) -> dict[str, Any]:
-    """The document; a text in place of a catalog is why a target cannot be read. rule: tells what will expire."""
-    return {"format": 1, "time": to_time(now), "targets": [_target(store, found, now, rule) for store, found in stores]}
+    """The document; a text in place of a catalog is why a target cannot be read. rule: tells what will expire.
+
+    A target that does not answer, also not what it holds of the archive, holds up no other.
+    """
+    known = {store.label: found for store, found in stores if isinstance(found, Catalog)}
+
+    def work(store: Store, beat: targets.Beat) -> dict[str, Any]:
+        return _target(targets.heard(store, beat), known[store.label], now, rule)
+
+    told, silent = targets.together(
+        [store for store, _ in stores if store.label in known], work, targets.CATALOG_SECONDS
+    )
+    wrong = {store.label: _unread(store, str(silent.get(store.label, found))) for store, found in stores}
+    return {"format": 1, "time": to_time(now), "targets": [(wrong | told)[store.label] for store, _ in stores]}
 
 
-def _target(store: Store, found: Catalog | str, now: datetime, rule: Retention) -> dict[str, Any]:
-    if isinstance(found, str):
-        empty: dict[str, Any] = {name: [] for name in ("backups", "problems", "intervals", "holes", "expiring")}
-        return {"target": store.label, "error": found, **empty}
+def _unread(store: Store, why: str) -> dict[str, Any]:
+    empty: dict[str, Any] = {name: [] for name in ("backups", "problems", "intervals", "holes", "expiring")}
+    return {"target": store.label, "error": why, **empty}
+
+
+def _target(store: Store, found: Catalog, now: datetime, rule: Retention) -> dict[str, Any]:
     problems = [*_unprotected(found), *found.problems]
     try:
         known = points.known(store, found)

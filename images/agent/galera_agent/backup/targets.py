@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from . import catalog
 from .catalog import Catalog, Owner
-from .store import Store, StoreError
+from .store import SilentError, Store, StoreError
 
 # So long others wait for a target: for whose it is, and for all that it holds
 OWNER_SECONDS, CATALOG_SECONDS = 10.0, 300.0
 # So long others wait for one that is archived to, when it takes nothing
 ARCHIVE_SECONDS = 120.0
+# The same for a backup, of which steps are larger: 64 MiB come to a disk, 16 MiB and more into a bucket. As longer ones
+# the redo log of a busy server does not hold what is written meanwhile, and the backup fails in the other one as well.
+BACKUP_SECONDS = 300.0
 # A node that is to be filled joins by SST where no backup is found within rejoin.LOOK_SECONDS
 FILL_SECONDS = 40.0
 _T = TypeVar("_T")
@@ -41,9 +44,14 @@ def read(
 ) -> tuple[list[Catalog], dict[str, str]]:
     """The catalogs of the targets that can be read, and why others cannot. One that is empty has an empty catalog.
 
-    others: there are targets that have answered already, so that these are not waited for without end.
+    seconds: that it may take in all, where others are waited for; None: as long as each goes on. others: there are
+    targets that have answered already, so that these are not waited for without end.
     """
-    found, why = together(stores, lambda store, _: catalog.read(store), seconds or CATALOG_SECONDS, others=others)
+
+    def look(store: Store, beat: Beat) -> Catalog:
+        return catalog.read(store if seconds else heard(store, beat))
+
+    found, why = together(stores, look, seconds or CATALOG_SECONDS, others=others)
     return list(found.values()), {label: str(error) for label, error in why.items()}
 
 
@@ -77,10 +85,34 @@ def together(
             if future in done:
                 found[label] = future.result()
             else:
-                why[label] = StoreError(f"{label} has not answered within {seconds:g} s")
+                why[label] = SilentError(f"{label} has not answered within {seconds:g} s")
         except StoreError as error:
             why[label] = error
     return found, why
+
+
+def heard(store: Store, beat: Beat) -> Store:
+    """The store, of which each answer says that the work goes on."""
+    return cast(Store, _Heard(store, beat))
+
+
+class _Heard:
+    def __init__(self, store: Store, beat: Beat) -> None:
+        self._store, self._beat = store, beat
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        return partial(self._call, found) if callable(found) else found
+
+    def _call(self, found: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        answer = found(*arguments, **named)
+        self._beat()
+        return self._each(answer) if isinstance(answer, Generator) else answer
+
+    def _each(self, answers: Iterator[Any]) -> Iterator[Any]:
+        for one in answers:
+            self._beat()
+            yield one
 
 
 def _beat(beats: dict[str, float], label: str) -> None:
