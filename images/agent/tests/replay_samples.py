@@ -36,6 +36,7 @@ while offset < end:
 CLIENT = r"""#!{python}
 import re, sys
 told = open("{path}/told", "wb", buffering=0)
+open("{path}/options", "w").write(" ".join(sys.argv[1:]))
 for number, line in enumerate(sys.stdin.buffer, 1):
     told.write(line)
     if b"DIES" in line:

@@ -225,6 +225,12 @@ def test_a_role_can_be_granted_as_soon_as_it_is_made(bench: Bench) -> None:
     assert b"CREATE TABLE d" in last
 
 
+def test_comments_are_part_of_what_is_replayed(bench: Bench) -> None:
+    """Without the option the client takes them out of the bodies of procedures, triggers and events."""
+    bench.statements(b"CREATE PROCEDURE p() BEGIN\n-- why\nEND")
+    assert "--comments" in (bench.path / "options").read_text().split()
+
+
 # --- what a statement is ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "before",

@@ -20,7 +20,7 @@ from .pipe import Limit, StreamError
 
 # As the largest that a server can have: a row that was written must be readable.
 _PACKET = "--max-allowed-packet=1G"
-_OPTIONS = ("--no-defaults", "--user=mysql", "--binary-mode", _PACKET, "--force", "--skip-reconnect")
+_OPTIONS = ("--no-defaults", "--user=mysql", "--binary-mode", _PACKET, "--force", "--skip-reconnect", "--comments")
 _ERROR = re.compile(rb"^ERROR(?: (\d+) \(\w+\))?(?: at line (\d+))?: (.*)\n", re.MULTILINE)
 _POLL_SECONDS = 0.01
 
