@@ -29,7 +29,8 @@ while offset < end:
     kind, length = struct.unpack_from("<xxxxBxxxxI", data, offset)
     print("# at", offset)
     if kind == 2:
-        print("SET TIMESTAMP;", data[offset + 36 : offset + length].decode() + ";", sep="\n")
+        text = offset + 34 + struct.unpack_from("<H", data, offset + 30)[0]
+        print("SET TIMESTAMP;", data[text : offset + length].decode() + ";", sep="\n")
     offset += length
 """
 # `FAILS n` in a statement ends it with that error, `DIES` the client.
