@@ -61,13 +61,16 @@ class Client:
         """
         self._write(f"\n{statements}\nSIGNAL SQLSTATE '45000' SET MESSAGE_TEXT='{self._token}';\n".encode())
         found: list[SqlError] = []
+        pause = _POLL_SECONDS / 10
         while True:
             found += self.errors()
             if found and found[-1].text == self._token:
                 self.line = found.pop().line
                 return found
             self.check()
-            time.sleep(_POLL_SECONDS)
+            # There may be thousands of segments, of which most have little to do
+            time.sleep(pause)
+            pause = min(2 * pause, 5 * _POLL_SECONDS)
 
     def errors(self) -> list[SqlError]:
         """Those that came since they were last asked for."""

@@ -189,10 +189,11 @@ class _Replay:
 
     def run(self) -> None:
         """Raises ReplayError, StreamError, OSError."""
-        found = self._client.mark()
+        # Behind the last mark: nothing was told since
         begin = self._client.line
+        found: list[SqlError] = []
         if self._piece.text is None:
-            found += self._pour(begin)
+            found = self._pour(begin)
         else:
             self._say(self._piece.text)
         found += self._client.mark()
