@@ -16,6 +16,7 @@ _TAKEN = (
     "character_set_server",
     "collation_server",
     "default_regex_flags",
+    "default_storage_engine",
     "default_time_zone",
     "default_tmp_storage_engine",
     "default_week_format",
@@ -43,6 +44,7 @@ _TAKEN = (
     "plugin_load",
     "plugin_load_add",
     "plugin_maturity",
+    "storage_engine",
     "sysdate_is_now",
 )
 # Of these some are memory, and one is a file.

@@ -15,9 +15,13 @@ def event(kind: int, body: bytes, time: int = 0, server: int = 1) -> bytes:
     return struct.pack("<IBIIIH", time, kind, server, 19 + len(body), 0, 0) + body
 
 
-def query(text: bytes, time: int = 0, error: int = 0) -> bytes:
-    """A statement in the database `d`, with two bytes of variables. error: with which it ended."""
-    return event(QUERY, struct.pack("<IIBHH", 1, 0, 1, error, 2) + b"\x00\x00d\x00" + text, time)
+def query(text: bytes, time: int = 0, error: int = 0, invoker: tuple[bytes, bytes] | None = None) -> bytes:
+    """A statement in the database `d`, with variables. error: with which it ended. invoker: user and host."""
+    variables = bytes(5) + b"\x01" + bytes(8) + b"\x06\x03std\x04" + bytes(6) + b"\x83\x01" + bytes(4)
+    if invoker is not None:
+        variables += b"\x0b" + b"".join(bytes([len(one)]) + one for one in invoker)
+    variables += b"\x80" + bytes(3)
+    return event(QUERY, struct.pack("<IIBHH", 1, 0, 1, error, len(variables)) + variables + b"d\x00" + text, time)
 
 
 def gtid(sequence: int, time: int, domain: int = 1, flags: int = STANDALONE) -> bytes:

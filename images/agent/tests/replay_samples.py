@@ -29,13 +29,15 @@ while offset < end:
     kind, length = struct.unpack_from("<xxxxBxxxxI", data, offset)
     print("# at", offset)
     if kind == 2:
-        print("SET TIMESTAMP;", data[offset + 36 : offset + length].decode() + ";", sep="\n")
+        text = offset + 34 + struct.unpack_from("<H", data, offset + 30)[0]
+        print("SET TIMESTAMP;", data[text : offset + length].decode() + ";", sep="\n")
     offset += length
 """
 # `FAILS n` in a statement ends it with that error, `DIES` the client.
 CLIENT = r"""#!{python}
 import re, sys
 told = open("{path}/told", "wb", buffering=0)
+open("{path}/options", "w").write(" ".join(sys.argv[1:]))
 for number, line in enumerate(sys.stdin.buffer, 1):
     told.write(line)
     if b"DIES" in line:

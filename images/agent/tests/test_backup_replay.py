@@ -18,10 +18,11 @@ from backup_samples import UUID
 from binlog_samples import binlog, event, gtid, query, transaction
 from galera_agent import offline, restore
 from galera_agent.backup import binlog_events, programs
+from galera_agent.backup.invoker import makes_role
 from galera_agent.backup.manifest import StoredObject
 from galera_agent.backup.pipe import Limit, Stage, StreamError
 from galera_agent.backup.recovery import Step, Target
-from galera_agent.backup.replay import _DROPS, _MAKES_ROLE, ReplayError, replay
+from galera_agent.backup.replay import _DROPS, ReplayError, replay
 from galera_agent.backup.segment import Segment
 from galera_agent.backup.stream import CorruptError
 from galera_agent.backup.volume_store import VolumeStore
@@ -225,6 +226,46 @@ def test_a_role_can_be_granted_as_soon_as_it_is_made(bench: Bench) -> None:
     assert b"CREATE TABLE d" in last
 
 
+def test_comments_are_part_of_what_is_replayed(bench: Bench) -> None:
+    """Without the option the client takes them out of the bodies of procedures, triggers and events."""
+    bench.statements(b"CREATE PROCEDURE p() BEGIN\n-- why\nEND")
+    assert "--comments" in (bench.path / "options").read_text().split()
+
+
+def test_who_ran_a_statement_is_named_where_it_means_that(bench: Bench) -> None:
+    bench.install("mariadb-binlog", TEXT_READER)
+    texts = [
+        (b"INSERT 1", None),
+        (b"ALTER EVENT e DISABLE", (b"app", b"%")),
+        (b"CREATE ROLE r", (b"app", b"%")),
+        (b"GRANT r TO CURRENT_USER FAILS 1396", (b"app", b"%")),
+        (b"INSERT 5", None),
+    ]
+    parts = [
+        gtid(number, 1) + query(text, error=1396 if b"FAILS" in text else 0, invoker=who)
+        for number, (text, who) in enumerate(texts, 1)
+    ]
+    assert bench.replay([Step(bench.segment(1, 1, 5, parts, 0), 0)], Target()) == 5
+    given = offline.AFTER_ROLE.strip().encode()
+    said = [one for one in bench.told.replace(given, b"AFTER ROLE\n").splitlines() if re.match(b"[A-Z ]+ |AFTER", one)]
+    assert [one for one in said if not one.startswith((b"SET", b"SIGNAL"))] == [
+        b"INSERT 1;",
+        b"ALTER DEFINER=`app`@`%` EVENT e DISABLE;",
+        b"CREATE ROLE r",
+        b" WITH ADMIN `app`@`%`;",
+        b"AFTER ROLE",
+        b"GRANT r TO `app`@`%` FAILS 1396;",
+        b"INSERT 5;",
+    ]
+
+
+def test_a_statement_that_means_who_ran_it_is_refused_where_nobody_knows(bench: Bench) -> None:
+    with pytest.raises(ReplayError) as caught:
+        bench.statements(b"INSERT 1", b"REVOKE ALL ON *.* FROM current_user()", b"INSERT 3")
+    assert "transaction 1-1-2 does not do on the backup what it did: it names current_user(), and" in str(caught.value)
+    assert "points up to transaction 1 of domain 1" in str(caught.value)
+
+
 # --- what a statement is ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "before",
@@ -242,9 +283,9 @@ def test_a_role_can_be_granted_as_soon_as_it_is_made(bench: Bench) -> None:
 )
 def test_statements_are_known_behind_comments(before: bytes) -> None:
     """Hundreds of them: a pattern that tries each in every way would not end."""
-    assert _MAKES_ROLE.match(before + b"CREATE OR REPLACE ROLE a")
+    assert makes_role(before + b"CREATE OR REPLACE ROLE a")
     assert _DROPS.match(before + b"drop temporary table a")
-    assert not _MAKES_ROLE.match(before + b"CREATE TABLE a (b INT)")
+    assert not makes_role(before + b"CREATE TABLE a (b INT)")
     assert not _DROPS.match(before + b"DROP VIEW a")
 
 
@@ -260,7 +301,7 @@ def test_statements_are_known_behind_comments(before: bytes) -> None:
     ],
 )
 def test_what_is_no_comment_is_no_statement(text: bytes) -> None:
-    assert not _MAKES_ROLE.match(text)
+    assert not makes_role(text)
 
 
 def test_compressed_statements_are_read(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from galera_agent.mycnf import for_replay
         "loose_innodb_compression_algorithm = lz4",
         "default_time_zone = '+02:00'",
         "skip_explicit_defaults_for_timestamp",
+        "default_storage_engine = Aria",
+        "storage-engine = Aria",
         # The server takes the beginning of a name.
         "lower_case_table = 1",
         "old",

@@ -28,10 +28,13 @@ _HEAD = struct.Struct("<QIB")
 # Of a statement: thread, duration, length of the name of the database, error, length of the variables
 _QUERY_HEAD = struct.Struct("<IIBHH")
 _QUERY, _STOP, _ROTATE, _XID, _XA_PREPARE, _COMPRESSED_QUERY = 2, 3, 4, 16, 38, 165
-_GTID, _GTID_LIST, _ENCRYPTION = 162, 163, 164
+_FORMAT, _GTID, _GTID_LIST, _ENCRYPTION = 15, 162, 163, 164
 _COUNT_MASK = (1 << 28) - 1
 # Flags of a GTID: one statement without an end of its own; XA PREPARE, which has that flag as well, but an end.
 _STANDALONE, _PREPARED_XA = 1, 64
+# Of the variables of a statement: who ran it, those that begin with their length, and the bytes of others
+_INVOKER, _CATALOG, _NAMED, _COLLATIONS = 11, 2, (2, 5, 6), 131
+_VARIABLES = {0: 4, 1: 8, 3: 4, 4: 6, 7: 2, 8: 2, 9: 8, 10: 4, 128: 3, 129: 8}
 # What comes before such a statement: variables, the text of a statement, a map of a table, the contents of a file.
 _BEFORE_STATEMENT = frozenset((5, 9, 13, 14, 17, 19, 160))
 _ENDS = (b"COMMIT", b"ROLLBACK")
@@ -39,6 +42,7 @@ _XA_ENDS = (b"XA COMMIT", b"XA ROLLBACK")
 _CHECKSUM = 4
 # So much of a statement tells what it is, also behind a comment
 _LONG = 1024
+_WHOLE = 1 << 30
 
 
 class BinlogError(ValueError):
@@ -170,24 +174,34 @@ def transactions(path: Path) -> Iterator[Transaction]:
 
 @dataclass(frozen=True)
 class Statement:
-    """One that is logged as text. end: of its event, in bytes. error: with which it ended, 0 for none."""
+    """One that is logged as text. end: of its event, in bytes. error: with which it ended, 0 for none.
+
+    invoker: who ran it, user and host, or a role and no host, in UTF-8; None where it does not matter for what it does.
+    """
 
     offset: int
     end: int
     error: int
     text: bytes
+    invoker: tuple[bytes, bytes] | None = None
 
 
 def statements(path: Path, begin: int, end: int | None) -> Iterator[Statement]:
-    """The statements between two events of a file; of a long one the beginning. Raises BinlogError, OSError."""
+    """The statements between two events of a file; of one without an invoker perhaps only the beginning.
+
+    Raises BinlogError, OSError.
+    """
     with _opened(path) as data:
+        checksum = _checksum(path.name, data)
         for event in _events(path.name, data, begin):
             if end is not None and event.offset >= end:
                 return
             if event.kind in (_QUERY, _COMPRESSED_QUERY) and event.length >= _HEADER.size + _QUERY_HEAD.size:
                 error = _QUERY_HEAD.unpack_from(data, event.offset + _HEADER.size)[3]
-                text = _statement(event, data, _LONG)
-                yield Statement(event.offset, event.offset + event.length, error, text)
+                invoker = _invoker(event, data)
+                whole = replace(event, length=event.length - checksum)
+                text = _statement(whole, data, _LONG if invoker is None else _WHOLE)
+                yield Statement(event.offset, event.offset + event.length, error, text, invoker)
 
 
 def runs(found: Iterable[Transaction], domain: int) -> list[Run]:
@@ -284,6 +298,38 @@ def _statement(event: _Event, data: mmap.mmap, most: int = 64) -> bytes:
         return zlib.decompressobj().decompress(data[first + 1 + (data[first] & 7) : end], most)
     except (IndexError, zlib.error):
         return b""
+
+
+def _checksum(name: str, data: mmap.mmap) -> int:
+    """How many bytes of each event of a file are its checksum: the first event ends with their kind, and its own."""
+    first = next(_events(name, data), None)
+    if first is None or first.kind != _FORMAT:
+        return 0
+    return _CHECKSUM if data[first.offset + first.length - _CHECKSUM - 1] else 0
+
+
+def _invoker(event: _Event, data: mmap.mmap) -> tuple[bytes, bytes] | None:
+    """Who ran a statement, where the server has logged it."""
+    begin = event.offset + _HEADER.size
+    end = begin + _QUERY_HEAD.size + _QUERY_HEAD.unpack_from(data, begin)[4]
+    variables = data[begin + _QUERY_HEAD.size : min(end, event.offset + event.length)]
+    place = 0
+    while place + 1 < len(variables):
+        kind, length = variables[place], variables[place + 1]
+        if kind == _INVOKER:
+            host = place + 2 + length
+            if host >= len(variables):
+                break
+            return variables[place + 2 : host], variables[host + 1 : host + 1 + variables[host]]
+        if kind in _NAMED:
+            place += 2 + length + (kind == _CATALOG)
+        elif kind == _COLLATIONS:
+            place += 2 + 4 * length
+        elif kind in _VARIABLES:
+            place += 1 + _VARIABLES[kind]
+        else:
+            break
+    return None
 
 
 def _list(name: str, event: _Event, data: mmap.mmap) -> dict[int, int]:

@@ -20,7 +20,7 @@ from .pipe import Limit, StreamError
 
 # As the largest that a server can have: a row that was written must be readable.
 _PACKET = "--max-allowed-packet=1G"
-_OPTIONS = ("--no-defaults", "--user=mysql", "--binary-mode", _PACKET, "--force", "--skip-reconnect")
+_OPTIONS = ("--no-defaults", "--user=mysql", "--binary-mode", _PACKET, "--force", "--skip-reconnect", "--comments")
 _ERROR = re.compile(rb"^ERROR(?: (\d+) \(\w+\))?(?: at line (\d+))?: (.*)\n", re.MULTILINE)
 _POLL_SECONDS = 0.01
 
@@ -61,13 +61,16 @@ class Client:
         """
         self._write(f"\n{statements}\nSIGNAL SQLSTATE '45000' SET MESSAGE_TEXT='{self._token}';\n".encode())
         found: list[SqlError] = []
+        pause = _POLL_SECONDS / 10
         while True:
             found += self.errors()
             if found and found[-1].text == self._token:
                 self.line = found.pop().line
                 return found
             self.check()
-            time.sleep(_POLL_SECONDS)
+            # There may be thousands of segments, of which most have little to do
+            time.sleep(pause)
+            pause = min(2 * pause, 5 * _POLL_SECONDS)
 
     def errors(self) -> list[SqlError]:
         """Those that came since they were last asked for."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .. import datadir, offline
 from ..chain import Refused
-from . import programs
+from . import invoker, programs
 from .binlog_events import BinlogError, Groups, Statement, statements
 from .client import Client, SqlError
 from .pipe import Limit, StreamError
@@ -25,10 +25,7 @@ from .segment import Segment
 from .store import Store
 from .stream import CorruptError, checked, receive
 
-# Each part takes all that it can and gives nothing back: a statement may begin with hundreds of comments
-_COMMENTS = rb"(?>\s+|/\*(?!M?!)(?:[^*]|\*(?!/))*+\*/|--(?=\s)[^\n]*\n|#[^\n]*\n)*+"
-_DROPS = re.compile(_COMMENTS + rb"DROP\s+(TEMPORARY\s+)?(TABLES?|SEQUENCE)\b", re.IGNORECASE)
-_MAKES_ROLE = re.compile(_COMMENTS + rb"CREATE\s+(OR\s+REPLACE\s+)?ROLE\b", re.IGNORECASE)
+_DROPS = re.compile(invoker.COMMENTS + rb"DROP\s+(TEMPORARY\s+)?(TABLES?|SEQUENCE)\b", re.IGNORECASE)
 # Unknown table, unknown sequence. What was partly dropped is logged as if all had been, and a server that replicates
 # it adds IF EXISTS.
 _MISSING = (1051, 4091)
@@ -141,29 +138,40 @@ def cut(path: Path, domain: int, after: int, until: int, target: Target) -> Cut:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A part of a file that is replayed at once; its statements by their offsets. role: the last one makes a role."""
+    """A part of a file that is replayed at once; its statements by their offsets.
+
+    role: the last one makes a role. text: the only one is replayed with this one instead.
+    """
 
     begin: int
     end: int | None
     statements: dict[int, Statement]
     role: bool = False
+    text: bytes | None = None
 
 
 def _read(path: Path, step: Step, target: Target) -> tuple[Cut, list[_Piece]]:
-    """What of a file is wanted. Raises CorruptError, OSError."""
+    """What of a file is wanted. Raises CorruptError, ReplayError, OSError."""
     try:
         part = cut(path, step.segment.domain, step.after, step.segment.last, target)
-        return part, [] if part.begin is None else list(_pieces(path, part.begin, part.end))
+        return part, [] if part.begin is None else list(_pieces(path, step, part.begin, part.end))
     except BinlogError as error:
         raise CorruptError(f"{step.segment.object.key}: {error}") from None
 
 
-def _pieces(path: Path, begin: int, end: int | None) -> Iterator[_Piece]:
+def _pieces(path: Path, step: Step, begin: int, end: int | None) -> Iterator[_Piece]:
     found: dict[int, Statement] = {}
     for one in statements(path, begin, end):
+        try:
+            text, role = invoker.named(one), invoker.makes_role(one.text)
+        except invoker.UnknownError as error:
+            raise _refused(path, step, one.offset, str(error)) from None
+        if text is not None and begin < one.offset:
+            yield _Piece(begin, one.offset, found)
+            begin, found = one.offset, {}
         found[one.offset] = one
-        if _MAKES_ROLE.match(one.text):
-            yield _Piece(begin, one.end, found, role=True)
+        if text is not None or role:
+            yield _Piece(begin, one.end, found, role, text)
             begin, found = one.end, {}
     yield _Piece(begin, end, found)
 
@@ -181,8 +189,34 @@ class _Replay:
 
     def run(self) -> None:
         """Raises ReplayError, StreamError, OSError."""
-        found = self._client.mark()
+        # Behind the last mark: nothing was told since
         begin = self._client.line
+        found: list[SqlError] = []
+        if self._piece.text is None:
+            found = self._pour(begin)
+        else:
+            self._say(self._piece.text)
+        found += self._client.mark()
+        done = self._judge(found, begin)
+        for one in self._piece.statements.values():
+            if one.error and one.offset not in done:
+                raise self._refused(one.offset, f"it was logged with error {one.error}, and ends without one")
+        if self._piece.role and (problems := self._client.mark(offline.AFTER_ROLE)):
+            raise StreamError(f"mariadb: {problems[0]}")
+
+    def _say(self, text: bytes) -> None:
+        """The one statement of the piece in other words, with all that is set for it."""
+        (logged,) = self._piece.statements.values()
+        done = subprocess.run(self._arguments, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        before, found, after = done.stdout.rpartition(logged.text)
+        if done.returncode or not found:
+            raise StreamError(f"mariadb-binlog ended with {done.returncode}: {_last(done.stderr)}")
+        self._client.sink.write(before + text + after)
+        self._client.sink.flush()
+
+    def _pour(self, begin: int) -> list[SqlError]:
+        """All of the piece as mariadb-binlog writes it. Returns errors that came meanwhile."""
+        found: list[SqlError] = []
         with self._log.open("wb") as err:
             reader = subprocess.Popen(self._arguments, stdin=subprocess.DEVNULL, stdout=self._client.sink, stderr=err)
         try:
@@ -200,15 +234,9 @@ class _Replay:
                 reader.kill()
                 reader.wait()
         if reader.returncode:
-            words = f"mariadb-binlog ended with {reader.returncode}: {_words(self._log)}"
+            words = f"mariadb-binlog ended with {reader.returncode}: {_last(self._log.read_bytes())}"
             raise StreamError(f"{words}; mariadb: {self._client.words}")
-        found += self._client.mark()
-        done = self._judge(found, begin)
-        for one in self._piece.statements.values():
-            if one.error and one.offset not in done:
-                raise self._refused(one.offset, f"it was logged with error {one.error}, and ends without one")
-        if self._piece.role and (problems := self._client.mark(offline.AFTER_ROLE)):
-            raise StreamError(f"mariadb: {problems[0]}")
+        return found
 
     def _judge(self, found: Sequence[SqlError], begin: int) -> set[int]:
         """The offsets of the statements that ended with the error that they were logged with.
@@ -245,13 +273,17 @@ class _Replay:
         return found + [offset] * (len(lines) - len(found))
 
     def _refused(self, offset: int, why: str) -> ReplayError:
-        domain, last = self._step.segment.domain, self._step.after
-        *before, failed = [one.gtid for one in takewhile(lambda one: one.offset <= offset, Groups(self._path))]
-        last = max([last, *(one.sequence for one in before if one.domain == domain)])
-        return ReplayError(
-            f"transaction {failed} does not do on the backup what it did: {why}; points up to transaction {last} of "
-            f"domain {domain} can be restored from it, later ones from a backup that has transaction {failed}"
-        )
+        return _refused(self._path, self._step, offset, why)
+
+
+def _refused(path: Path, step: Step, offset: int, why: str) -> ReplayError:
+    domain, last = step.segment.domain, step.after
+    *before, failed = [one.gtid for one in takewhile(lambda one: one.offset <= offset, Groups(path))]
+    last = max([last, *(one.sequence for one in before if one.domain == domain)])
+    return ReplayError(
+        f"transaction {failed} does not do on the backup what it did: {why}; points up to transaction {last} of "
+        f"domain {domain} can be restored from it, later ones from a backup that has transaction {failed}"
+    )
 
 
 def _expected(logged: Statement, error: int) -> bool:
@@ -265,5 +297,5 @@ def _wanted(steps: Sequence[Step], target: Target) -> int:
     return max((one.segment.last for one in steps), default=0) if target.sequence is None else target.sequence
 
 
-def _words(log: Path) -> str:
-    return datadir.last_words(log.read_bytes()[-16384:].decode("utf-8", "replace"))
+def _last(words: bytes) -> str:
+    return datadir.last_words(words[-16384:].decode("utf-8", "replace"))
