@@ -422,6 +422,31 @@ def test_a_backup_is_told_when_a_target_falls_silent_meanwhile(
     assert said["catalog"]["targets"][0]["error"] == f"{silent.label} has not answered within 0.2 s"
 
 
+@pytest.mark.parametrize("during", ["read", "ours"])
+def test_a_node_that_leaves_the_cluster_while_a_target_is_waited_for_takes_no_backup(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], during: str
+) -> None:
+    """What the server says of itself must be of the moment at which it is relied on."""
+    plain, problem = getattr(commands.targets, during), "not Synced (Donor/Desynced)"
+    given: list[Facts] = []
+
+    def waits(*arguments: Any, **more: Any) -> Any:
+        bench.facts = replace(bench.facts, problem=problem)
+        return plain(*arguments, **more)
+
+    def run(settings: object, stores: Sequence[Store], node: object, facts: Facts, *rest: Any, **more: Any) -> Result:
+        given.append(facts)
+        return bench.run(settings, stores, *rest, **more)
+
+    monkeypatch.setattr(commands.targets, during, waits)
+    monkeypatch.setattr(commands.runner, "run", run)
+    said = call(capsys, "tick")[1]
+    if during == "read":
+        assert (said["state"], said["message"], given) == ("nothing", f"suspended: {problem}", [])
+    else:
+        assert [one.problem for one in given] == [problem]
+
+
 @pytest.mark.parametrize("at", ["the backup", "expiry", "the archive"])
 def test_a_backup_is_told_where_a_target_that_has_a_part_in_it_falls_silent(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], at: str

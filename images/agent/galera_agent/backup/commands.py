@@ -119,13 +119,14 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     agent = agent_settings.from_env(env)
     node = runner.Node(agent.pod, agent.socket, agent.datadir)
     stores = open_stores(found)
+    catalogs, errors = targets.read(stores)
+    if not catalogs:
+        raise StoreError("; ".join(errors.values()))
+    # Not before: a target that does not answer is waited for, and the node may leave the cluster meanwhile
     now = datetime.now(UTC)
     with server.connection(node.socket) as query:
         facts = server.facts(query)
         lsn = int(query("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_current'")[0][1])
-    catalogs, errors = targets.read(stores)
-    if not catalogs:
-        raise StoreError("; ".join(errors.values()))
     away = set(errors)
     usable = [store for store in stores if store.label not in away]
     refused: set[str] = set()
@@ -163,6 +164,7 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     with server.connection(node.socket) as query:
         if told := binlog.begin(query):
             _say(told)
+        facts = server.facts(query)
     result = runner.run(found, usable, node, facts, parent, Limit(found.deadline_seconds), _say, catalogs=catalogs)
     owner = Owner(found.cluster, found.namespace, result.manifest.uuid, now)
     answering = [store for store in usable if store.label not in result.silent]
