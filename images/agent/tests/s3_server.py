@@ -136,13 +136,14 @@ class Link:
     """Connections to a port, through which bytes go until the link is cut.
 
     up_to: bytes that may still go to the server, down_to: that may still come from it; None: all. What happens then:
-    closed (the connection breaks) or held (it stays, silent).
+    closed (the connection breaks) or held (it stays, silent). flip: then one bit is another, and all goes on.
     """
 
     target: int
     up_to: int | None = None
     down_to: int | None = None
     hold: bool = False
+    flip: bool = False
     connections: int = 0
     _socket: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     _open: list[socket.socket] = field(default_factory=list)
@@ -173,6 +174,9 @@ class Link:
         with suppress(OSError):
             while data := source.recv(65536):
                 allowed = self._spend(budget, len(data))
+                if allowed < len(data) and self.flip:
+                    setattr(self, budget, None)
+                    allowed, data = len(data), data[:-1] + bytes([data[-1] ^ 1])
                 sink.sendall(data[:allowed])
                 if allowed < len(data):
                     if self.hold:

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_fakes import Clock
-from galera_agent.backup.child import Child
+from galera_agent.backup.child import Child, Children
 
 
 def until(find: Callable[[], Mapping[str, Any] | bool | None]) -> Any:
@@ -62,6 +63,38 @@ def test_a_child_that_cannot_be_killed_has_told_its_end(clock: Clock, monkeypatc
         assert found.result() == {"type": "end", "state": "succeeded"}
     until(found.result)
     os.killpg(found._process.pid, signal.SIGKILL)
+
+
+def test_what_a_child_waits_for_that_cannot_be_killed_no_other_one_asks(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else there would be one more of them with each backup, and each round of the archive."""
+    told = json.dumps({"type": "end", "state": "succeeded", "silent": ["volume /backups"]})
+    asked: list[tuple[str, ...]] = []
+
+    def start(words: Sequence[str]) -> Child:
+        asked.append(tuple(words))
+        return child(f"print({told!r}, flush=True); time.sleep(600)", clock)
+
+    children = Children(start)
+    first = children(["tick"])
+    until(lambda: first.last)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", lambda pid, number: None)
+        assert first.result() is None
+        clock.now += 6
+        assert first.result() is not None
+        others = [children([one]) for one in ("archive", "tick", "verify")]
+    for one in (first, *others):
+        until(lambda one=one: one.result() if not one.alive else one.result() and None)
+    children(["tick", "--kind", "full"])._signal(signal.SIGKILL)
+    assert asked == [
+        ("tick",),
+        ("archive", "--silent", "volume /backups"),
+        ("tick", "--silent", "volume /backups"),
+        ("verify",),
+        ("tick", "--kind", "full"),
+    ]
 
 
 def test_a_child_that_does_not_obey_is_killed_with_its_programs(clock: Clock) -> None:

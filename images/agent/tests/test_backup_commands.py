@@ -107,6 +107,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(commands.binlog, "begin", lambda query: found.begun.append("begun"))
     monkeypatch.setattr(commands.runner, "run", found.run)
     monkeypatch.setattr(commands.plan, "due", planned)
+    commands.targets.GIVEN_UP.clear()
     return found
 
 
@@ -422,6 +423,54 @@ def test_a_backup_is_told_when_a_target_falls_silent_meanwhile(
     assert said["catalog"]["targets"][0]["error"] == f"{silent.label} has not answered within 0.2 s"
 
 
+def test_a_target_that_a_process_waits_for_is_not_asked(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither by a backup nor by the archive, however alive it looks; with no other target both fail in words."""
+    plain, there = bench.stores
+    label, why = plain.label, f"{plain.label} does not answer: a process still waits for it"
+    bench.hold(0, 1, hours=60)
+
+    class Untouched:
+        def __init__(self) -> None:
+            self.label = label
+
+    bench.stores[0] = Untouched()  # type: ignore[call-overload]
+    code, said = call(capsys, "tick", "--silent", label, "--failed-in", label)
+    assert (code, said["state"], said["not_in"], said["problems"]) == (0, "succeeded", [label], [why])
+    assert [one["error"] for one in said["catalog"]["targets"]] == [why, None]
+    code, said = call(capsys, "archive", "--silent", label)
+    assert (code, said["state"], bench.archived) == (0, "succeeded", [there.label])
+    assert said["problems"] == [f"{label}: {why}"]
+    del bench.stores[1]
+    for command in ("tick", "archive"):
+        code, said = call(capsys, command, "--silent", label)
+        assert (code, said["state"], why in said["message"]) == (1, "failed", True)
+
+
+@pytest.mark.parametrize("during", ["read", "ours"])
+def test_a_node_that_leaves_the_cluster_while_a_target_is_waited_for_takes_no_backup(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], during: str
+) -> None:
+    """What the server says of itself must be of the moment at which it is relied on."""
+    plain, problem = getattr(commands.targets, during), "not Synced (Donor/Desynced)"
+    given: list[Facts] = []
+
+    def waits(*arguments: Any, **more: Any) -> Any:
+        bench.facts = replace(bench.facts, problem=problem)
+        return plain(*arguments, **more)
+
+    def run(settings: object, stores: Sequence[Store], node: object, facts: Facts, *rest: Any, **more: Any) -> Result:
+        given.append(facts)
+        return bench.run(settings, stores, *rest, **more)
+
+    monkeypatch.setattr(commands.targets, during, waits)
+    monkeypatch.setattr(commands.runner, "run", run)
+    said = call(capsys, "tick")[1]
+    if during == "read":
+        assert (said["state"], said["message"], given) == ("nothing", f"suspended: {problem}", [])
+    else:
+        assert [one.problem for one in given] == [problem]
+
+
 @pytest.mark.parametrize("at", ["the backup", "expiry", "the archive"])
 def test_a_backup_is_told_where_a_target_that_has_a_part_in_it_falls_silent(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], at: str
@@ -461,6 +510,7 @@ def test_a_backup_is_told_where_a_target_that_has_a_part_in_it_falls_silent(
     assert said["message"].endswith(f"; but {told}") == (at != "the archive")
     assert said["catalog"]["targets"][0]["error"] == told
     assert [one["name"] for one in said["catalog"]["targets"][1]["backups"]] == [said["backup"]]
+    assert said.get("silent") == (None if at == "the backup" else [silent.label])
     assert asked == [bench.stores[1:] if at == "the backup" else bench.stores]
 
 

@@ -382,6 +382,7 @@ def test_a_target_that_falls_silent_is_given_up_and_what_it_has_of_the_backup_go
     silent = ThenSilent(Path(bench.stores[1].label.removeprefix("volume ")))
     silent.at, silent.back = at, threading.Event()
     stores: list[Any] = [bench.stores[0], silent]
+    others = threading.enumerate()
     try:
         result = bench.run(stores=[stores[number] for number in order])
         assert bench.names(0)[1:] == [result.manifest.name]
@@ -392,9 +393,10 @@ def test_a_target_that_falls_silent_is_given_up_and_what_it_has_of_the_backup_go
         assert result.manifest.name not in bench.names(1)
     finally:
         silent.back.set()
-        for thread in [one for one in threading.enumerate() if one.name.startswith("target ")]:
+        ours = [one for one in threading.enumerate() if one not in others]
+        for thread in ours:
             thread.join(10)
-    assert "target" not in " ".join(one.name for one in threading.enumerate())
+    assert not any(one.is_alive() for one in ours)
     # The data are whole there before the manifest is, which is all that comes late
     assert (result.manifest.name in bench.names(1)) == (at == "publish")
     assert len(catalog.read(silent).incomplete) == (at == "commit")

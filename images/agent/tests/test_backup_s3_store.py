@@ -177,6 +177,20 @@ def test_reader_never_ends_early(server: Server, store: S3Store, link: Link) -> 
         through(server, store, link).get(KEY)
 
 
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_wrong_bit_breaks_the_connection(server: Server, store: S3Store, link: Link, attempts: int) -> None:
+    """TLS ends it then."""
+    write(store, NOISE)
+    link.down_to, link.flip = 20 * MIB, True
+    reached = through(server, store, link, Patience(5, 5, attempts))
+    if attempts > 1:
+        assert reached.get(KEY) == NOISE
+    else:
+        with pytest.raises(StoreError, match=r"does not give backups/x/stream: the connection to \S+ broke"):
+            reached.get(KEY)
+    assert link.down_to is None
+
+
 def test_an_object_without_an_etag_is_read_also_where_the_connection_broke(
     server: Server, store: S3Store, link: Link
 ) -> None:

@@ -17,6 +17,7 @@ from galera_agent.backup import tee as tee_module
 from galera_agent.backup.pipe import CHUNK, Limit, StreamError
 from galera_agent.backup.s3_store import Patience, open_s3
 from galera_agent.backup.store import SilentError, StoreError
+from galera_agent.backup.targets import GIVEN_UP
 from galera_agent.backup.tee import Tee
 from galera_agent.backup.volume_store import VolumeStore
 from s3_server import Link, Server
@@ -62,12 +63,11 @@ class Target:
 @pytest.fixture
 def silence() -> Iterator[threading.Event]:
     """What a silent target waits for; when the test is over it answers."""
-    found = threading.Event()
+    found, others = threading.Event(), threading.enumerate()
     yield found
     found.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("target "):
-            thread.join(10)
+    for thread in [one for one in threading.enumerate() if one not in others]:
+        thread.join(10)
 
 
 def wait_for(event: threading.Event) -> Callable[[], None]:
@@ -83,16 +83,15 @@ def copy(targets: dict[str, Target], patience: float = 60, limit: Limit | None =
     return there, tee
 
 
-def threads() -> list[str]:
-    return [one.name for one in threading.enumerate() if one.name.startswith("target ")]
-
-
 def test_all_get_all_and_nothing_is_left() -> None:
-    targets = {"a": Target(), "b": Target()}
+    targets, others = {"a": Target(), "b": Target()}, threading.enumerate()
     there, tee = copy(targets)
     assert (there, tee.failures) == (["a", "b"], {})
     assert all(one.data == PIECE * PIECES and one.whole and one.closed.is_set() for one in targets.values())
-    assert threads() == []
+    left = [one for one in threading.enumerate() if one not in others]
+    for thread in left:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in left)
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
@@ -120,9 +119,11 @@ def test_one_that_falls_silent_is_given_up_and_removes_its_half_when_it_answers(
     silence: threading.Event, at: str
 ) -> None:
     silent, other = Target(at, wait_for(silence)), Target()
+    GIVEN_UP.clear()
     there, tee = copy({"a": silent, "b": other}, patience=0.2)
     assert (there, other.whole, other.data) == (["b"], True, PIECE * PIECES)
     assert isinstance(tee.failures["a"], SilentError)
+    assert {"a"} == GIVEN_UP
     assert str(tee.failures["a"]) == "a took nothing for 0 s, so the others get this backup without it"
     assert not silent.closed.is_set()
     silence.set()
@@ -257,7 +258,7 @@ def test_a_bucket_that_falls_silent(server: Server, tmp_path: Path) -> None:
         assert volume.get(key) == data * 60
     finally:
         link.close()
-        for thread in [one for one in threading.enumerate() if one.name.startswith("target ")]:
+        for thread in [one for one in threading.enumerate() if one.name == f"target {silent.label}"]:
             thread.join(30)
     assert list(bucket.list("")) == []
     # The upload, which the thread could not abort any more

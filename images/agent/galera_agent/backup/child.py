@@ -15,6 +15,8 @@ from contextlib import suppress
 from typing import Any
 
 _GRACE_SECONDS = 5.0
+# Commands that write to targets
+_WRITE = ("tick", "archive")
 
 
 class Child:
@@ -73,6 +75,16 @@ class Child:
         why = "was stopped" if self._told_at is not None else f"ended with {code}"
         return {**tried, "type": "end", "command": self.words[0], "state": "failed", "message": f"the process {why}"}
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process is there still, perhaps after its end document, because it cannot be killed."""
+        return self._process.poll() is None
+
+    @property
+    def waits_for(self) -> frozenset[str]:
+        """Labels of the targets that it has given up."""
+        return frozenset((self.last or {}).get("silent", ()))
+
     def stop(self) -> None:
         """Ask it to end; called again after five seconds it does not ask any more."""
         if self._process.poll() is not None:
@@ -97,3 +109,18 @@ class Child:
                     found = json.loads(line)
                     if isinstance(found, dict):
                         self._lines.append(found)
+
+
+class Children:
+    """Starts children. What one waits for that cannot be ended, as within the kernel, no other one is to ask."""
+
+    def __init__(self, start: Callable[[Sequence[str]], Child] = Child) -> None:
+        self._start = start
+        self._there: list[Child] = []
+
+    def __call__(self, words: Sequence[str]) -> Child:
+        """Start one."""
+        self._there = [one for one in self._there if one.alive]
+        silent = sorted({label for one in self._there for label in one.waits_for}) if words[0] in _WRITE else []
+        self._there.append(self._start([*words, *(word for label in silent for word in ("--silent", label))]))
+        return self._there[-1]

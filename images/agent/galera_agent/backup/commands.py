@@ -78,7 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tick.add_argument("--failures", type=int, default=0, help="how many backups in a row failed")
     tick.add_argument("--failed-at", type=float, default=None, help="when the last one ended, in seconds since 1970")
     tick.add_argument("--failed-in", action="append", default=[], help="a target that did not get that backup")
-    commands.add_parser("archive", help="close the binary log and archive what the targets lack")
+    carry = commands.add_parser("archive", help="close the binary log and archive what the targets lack")
+    for one in (tick, carry):
+        one.add_argument("--silent", action="append", default=[], help="a target that another process still waits for")
     commands.add_parser("list", help="print what the targets hold, and what can be restored")
     commands.add_parser("expire", help="print what would expire; deletes nothing")
     adopt = commands.add_parser("adopt", help="go on with the targets as another Galera cluster of the same name")
@@ -110,7 +112,8 @@ def command(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         report = work[arguments.backup_command](arguments, env)
     except _KNOWN as error:
         report = {"state": "failed", "message": str(error)}
-    _print({"type": "end", "command": arguments.backup_command, **report})
+    given_up = {"silent": sorted(targets.GIVEN_UP)} if targets.GIVEN_UP else {}
+    _print({"type": "end", "command": arguments.backup_command, **given_up, **report})
     return 1 if report["state"] == "failed" else 0
 
 
@@ -119,13 +122,16 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     agent = agent_settings.from_env(env)
     node = runner.Node(agent.pod, agent.socket, agent.datadir)
     stores = open_stores(found)
+    asked, silent = _to_ask(stores, arguments.silent)
+    catalogs, errors = targets.read(asked)
+    errors |= silent
+    if not catalogs:
+        raise StoreError("; ".join(errors.values()))
+    # Not before: a target that does not answer is waited for, and the node may leave the cluster meanwhile
     now = datetime.now(UTC)
     with server.connection(node.socket) as query:
         facts = server.facts(query)
         lsn = int(query("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_current'")[0][1])
-    catalogs, errors = targets.read(stores)
-    if not catalogs:
-        raise StoreError("; ".join(errors.values()))
     away = set(errors)
     usable = [store for store in stores if store.label not in away]
     refused: set[str] = set()
@@ -163,6 +169,7 @@ def _tick(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
     with server.connection(node.socket) as query:
         if told := binlog.begin(query):
             _say(told)
+        facts = server.facts(query)
     result = runner.run(found, usable, node, facts, parent, Limit(found.deadline_seconds), _say, catalogs=catalogs)
     owner = Owner(found.cluster, found.namespace, result.manifest.uuid, now)
     answering = [store for store in usable if store.label not in result.silent]
@@ -198,8 +205,9 @@ def _archive(arguments: argparse.Namespace, env: Mapping[str, str]) -> Report:
         if facts.uuid is None:
             raise binlog.ArchiveError("the server is in no cluster")
         owner = Owner(found.cluster, found.namespace, facts.uuid, datetime.now(UTC))
-        ours, why = targets.ours(stores, owner, catalog.claim)
-        outcomes: dict[str, binlog.Outcome | str] = {label: str(error) for label, error in why.items()}
+        asked, silent = _to_ask(stores, arguments.silent)
+        ours, why = targets.ours(asked, owner, catalog.claim)
+        outcomes: dict[str, binlog.Outcome | str] = {**silent, **{label: str(error) for label, error in why.items()}}
         if ours:
             outcomes |= binlog.archive(query, node, ours, found, Path(scratch), limit, say=_say)
     refused = any(isinstance(error, OwnerError) for error in why.values())
@@ -317,6 +325,13 @@ def _nothing(
         "problems": list(errors.values()),
         "catalog": _describe(stores, catalogs, errors, rule),
     }
+
+
+def _to_ask(stores: Sequence[Store], silent: Sequence[str]) -> tuple[list[Store], dict[str, str]]:
+    """The targets but those that are silent, and what to say of these: with each process that waits for one, and cannot
+    be ended, there would be more."""
+    why = {label: f"{label} does not answer: a process still waits for it" for label in silent}
+    return [store for store in stores if store.label not in why], why
 
 
 def _all_past(why: Mapping[str, Exception]) -> bool:

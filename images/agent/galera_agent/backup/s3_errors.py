@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import urllib3.exceptions
 from botocore import exceptions as boto
 
 from .store import MissingError, StoreError
@@ -50,6 +51,14 @@ _CODES = {
     "XAmzContentChecksumMismatch": "the data were damaged on the way ({message})",
 }
 MISSING = ("NoSuchKey", "404", "NotFound")
+_BROKE = (
+    boto.HTTPClientError,
+    boto.ResponseStreamingError,
+    boto.IncompleteReadError,
+    urllib3.exceptions.HTTPError,
+)
+# What reading an answer raises; not all errors of urllib3 come as botocore's, as that of a damaged record of TLS
+BROKEN = (boto.BotoCoreError, urllib3.exceptions.HTTPError, OSError)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class Place:
         except boto.ClientError as error:
             kind = MissingError if code_of(error) in MISSING else StoreError
             raise kind(f"{self.label} {what}: {self._refused(error)}") from error
-        except (boto.BotoCoreError, OSError) as error:
+        except BROKEN as error:
             raise StoreError(f"{self.label} {what}: {self._failed(error)}") from error
 
     def _refused(self, error: boto.ClientError) -> str:
@@ -102,7 +111,7 @@ class Place:
             return f"{where} is not reachable"
         if isinstance(error, boto.ReadTimeoutError):
             return f"{where} did not answer within {self.read_timeout:g} s, also after retries"
-        if isinstance(error, boto.HTTPClientError | boto.ResponseStreamingError | boto.IncompleteReadError):
+        if isinstance(error, _BROKE):
             return f"the connection to {where} broke, also after retries"
         return " ".join(str(error).split())
 

@@ -18,7 +18,7 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 
-from .s3_errors import REDIRECTED, Place, code_of
+from .s3_errors import BROKEN, REDIRECTED, Place, code_of
 from .s3_writer import S3Writer, checksum
 from .settings import SECRETS, S3Settings
 from .store import (
@@ -336,7 +336,7 @@ class _Raw(io.RawIOBase):
         for _ in range(self._attempts - 1):
             try:
                 return self._body.read(size)
-            except (boto.BotoCoreError, OSError):
+            except BROKEN:
                 self._body.close()
                 self._body = self._open()
         return self._body.read(size)

@@ -14,7 +14,7 @@ from ..peers import Peers
 from ..settings import Settings
 from ..state import State
 from . import settings as backup_settings
-from .child import Child
+from .child import Children
 from .leader import Leader
 from .publish import Publisher
 from .scheduler import Scheduler
@@ -34,7 +34,7 @@ def start(settings: Settings, state: State, stop: threading.Event, log: Callable
         lambda: state.not_ready() or "",
         lambda: _seqno(state),
         state,
-        Child,
+        Children(),
         log,
         view=lambda: _view(state),
     )

@@ -26,6 +26,8 @@ ARCHIVE_SECONDS = 120.0
 BACKUP_SECONDS = 300.0
 # A node that is to be filled joins by SST where no backup is found within rejoin.LOOK_SECONDS
 FILL_SECONDS = 40.0
+# Labels of those that this process has given up: a thread of it may wait for them without end
+GIVEN_UP: set[str] = set()
 _T = TypeVar("_T")
 # Says that the work goes on
 Beat = Callable[[], None]
@@ -85,6 +87,7 @@ def together(
             if future in done:
                 found[label] = future.result()
             else:
+                GIVEN_UP.add(label)
                 why[label] = SilentError(f"{label} has not answered within {seconds:g} s")
         except StoreError as error:
             why[label] = error

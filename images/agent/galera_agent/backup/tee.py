@@ -16,6 +16,7 @@ from types import TracebackType
 
 from .pipe import CHUNK, Limit, StreamError
 from .store import SilentError, StoreError, Writer
+from .targets import GIVEN_UP
 
 # A deadline is seen within that; what is near its end by then may still come to it
 _LOOK_SECONDS, _LATE_SECONDS = 1.0, 15.0
@@ -98,6 +99,7 @@ class Tee:
             if waiting and problem and went_on is None:
                 raise StreamError(f"the backup {problem}: {_took_nothing(waiting, now - began)}")
             if went_on is not None and (problem or now - went_on >= self._patience):
+                GIVEN_UP.update(waiting)
                 for label in waiting:
                     why = f"{_took_nothing([label], now - began)}, so the others get this backup without it"
                     self.failures[label] = SilentError(why)
