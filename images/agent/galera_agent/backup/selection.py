@@ -123,7 +123,7 @@ def _names(catalogs: Sequence[Catalog], backup: str, increment: str) -> set[str]
         raise Refused(f"SOURCE_BACKUP is '{backup}', which {_absent(catalogs, backup)}; allowed: {some(known)}")
     if increment not in (LATEST, NONE) and increment not in known:
         raise Refused(
-            f"SOURCE_INCREMENT is '{increment}', which {_absent(catalogs, increment)}; allowed: {some(known)}"
+            f"SOURCE_INCREMENT is '{increment}', which {_absent(catalogs, increment)}; allowed: {NONE}, {some(known)}"
         )
     fulls = {name for name in known if name.endswith("-full")}
     if backup != LATEST and backup not in fulls:
@@ -137,7 +137,8 @@ def _names(catalogs: Sequence[Catalog], backup: str, increment: str) -> set[str]
         return wanted
     mine = _increments_of(catalogs, backup, known) & wanted
     if not mine:
-        raise Refused(f"increment {increment} does not belong to the full backup {backup}")
+        allowed = f"{NONE}, {some(_increments_of(catalogs, backup, known) - {backup})}"
+        raise Refused(f"SOURCE_INCREMENT is '{increment}', which does not hang on {backup}; allowed: {allowed}")
     return mine
 
 
