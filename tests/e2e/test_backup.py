@@ -340,7 +340,9 @@ def test_a_restore_in_place_is_undone(chain: dict[str, str], inventories: dict[s
     in_cluster = ("-n", NEW_NAMESPACE)
     new_sql("INSERT INTO shop.orders VALUES (50)")
     assert 'galera_restore_confirm is ""' in refused(path, "restore_undo")
-    assert "Would stop new, put data.before-" in " ".join(play(path, "restore_undo", "--check", **confirm).split())
+    checked = play(path, "restore_undo", "--check", **confirm)
+    assert "Would stop new, put data.before-" in " ".join(checked.split())
+    assert changed(checked) == 1
     assert new_sql(rows) == "1,2,3,50"
 
     def record() -> dict[str, Any]:
