@@ -164,7 +164,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         outdated = _backups.outdated(published, settings)
     if not published.get("catalog"):
         map_name = _backups.state_name(names.name)
-        why = refused or f"they tell once a node is Synced, and {map_name} has no catalog yet"
+        said = refused or "; ".join(_backups.failures(published))
+        why = said or f"they tell once a node is Synced, and {map_name} has no catalog yet"
         raise GaleraError(
             f"No agent of the cluster {names.name} has told of its backups: {why}. To read the targets without a "
             "cluster, give job (galera_backup_info_job=true with the playbook)."

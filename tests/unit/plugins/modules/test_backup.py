@@ -345,6 +345,15 @@ def test_info_that_nobody_told_is_said_to_be_missing(api: FakeKubernetes) -> Non
         backup_info.work(module(api, job=None))
 
 
+def test_info_without_a_catalog_says_what_failed(api: FakeKubernetes) -> None:
+    """As with the prefix of another cluster, from the first backup on."""
+    last = {"command": "tick", "state": "failed", "message": "s3://b is that of another", "time": "14:00"}
+    add_state(api, catalog={"leader": "demo-galera-2", "last": last})
+    words = r"told of its backups: the last backup failed, at 14:00: s3://b is that of another\. To read the targets"
+    with pytest.raises(GaleraError, match=words):
+        backup_info.work(module(api, job=None))
+
+
 def ends(api: FakeKubernetes, log: str) -> None:
     """Each Job ends well at once and has this log."""
     labels = {"batch.kubernetes.io/job-name": "demo-galera-restore-job"}
