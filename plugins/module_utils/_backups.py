@@ -43,6 +43,11 @@ def state_name(name: str) -> str:
     return f"{name}-galera-backup-state"
 
 
+def lease_name(name: str) -> str:
+    """Name of the Lease of the agent that leads the backups."""
+    return f"{name}-galera-backup"
+
+
 def settings_name(name: str) -> str:
     """The ConfigMap with the settings of backups."""
     return f"{name}-galera-backup"

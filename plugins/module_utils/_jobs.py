@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from ansible_collections.stateful.galera.plugins.module_utils import _apply
-from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError, shorten
+from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError, and_list, shorten
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import FIELD_MANAGER
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
 from ansible_collections.stateful.galera.plugins.module_utils._pods import placeless
@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.stateful.galera.plugins.module_utils._kinds import Document, Manifest
 
 RUNNING, SUCCEEDED, FAILED = "running", "succeeded", "failed"
-_JOB, _POD = KINDS["Job"], KINDS["Pod"]
+_JOB, _POD, _EVENT = KINDS["Job"], KINDS["Pod"], KINDS["Event"]
 _LOOK_SECONDS = 0.5
 # The log is read that often while the Job runs, for whoever watches
 _TELL_SECONDS = 2.0
@@ -32,6 +32,8 @@ _TELL_SECONDS = 2.0
 _START_SECONDS = 10.0
 _LOG_LINES = 50
 _REMOVE_SECONDS = 60.0
+# What the agent's commands print first, for programs
+_BEGINS = '{"type": "begin"'
 _JOB_LABEL = "batch.kubernetes.io/job-name"
 
 
@@ -129,6 +131,41 @@ def _pods_of_claim(client: Client, claim: str, namespace: str) -> list[Manifest]
     ]
 
 
+def require_parts(client: Client, job: Document, needed: t.Sequence[Document] = ()) -> None:
+    """Raise GaleraError where what a Job's pod needs does not exist: Kubernetes would have the Job wait for it.
+
+    needed: what is applied with the Job. Claims have their own words, see the module restore.
+    """
+    pod = ((job.manifest.get("spec") or {}).get("template") or {}).get("spec") or {}
+    wanted = [("ServiceAccount", pod.get("serviceAccountName"))]
+    for volume in pod.get("volumes") or []:
+        sources = (("ConfigMap", "name", volume.get("configMap")), ("Secret", "secretName", volume.get("secret")))
+        wanted += [(kind, found[key]) for kind, key, found in sources if found and not found.get("optional")]
+    given = {(each.kind.kind, each.name) for each in needed}
+    missing = [
+        f"{kind} {name}"
+        for kind, name in wanted
+        if name and (kind, name) not in given and not _is_there(client, kind, name, job.namespace)
+    ]
+    if missing:
+        raise GaleraError(
+            f"{job} needs what does not exist in namespace {job.namespace}: {and_list(missing)}. See that "
+            "galera_cluster_name and galera_cluster_namespace are right, and run the playbook site; where there is to "
+            "be no cluster yet, apply galera-<size>-namespace.yml and galera-<size>-volumes.yml, written by render. "
+            "Nothing was run."
+        )
+
+
+def _is_there(client: Client, kind: str, name: str, namespace: str) -> bool:
+    try:
+        return client.get(KINDS[kind], name, namespace) is not None
+    except ApiError as error:
+        # Who may not look learns it from the Job
+        if error.status != 403:
+            raise
+        return True
+
+
 class Runner:
     """Runs one Job. timeout: seconds to wait for its end; say: gets each line of its log, while it runs."""
 
@@ -191,7 +228,7 @@ class Runner:
                     self._client.delete(_JOB, live)
                 return ended
             if state.state == FAILED:
-                said = shorten(" ".join(map(plain, log[-8:])), 1200)
+                said = shorten(" ".join(plain(line) for line in log[-8:] if not line.startswith(_BEGINS)), 1200)
                 if remove:
                     self._client.delete(_JOB, live)
                 raise GaleraError(f"{self._document} failed ({state.why}). Its last words: {said or 'none'}")
@@ -215,7 +252,7 @@ class Runner:
 
     def _tell_trouble(self, say: t.Callable[[str], None]) -> None:
         """Say why no pod of it has started, once that has stood for a while."""
-        found = self._trouble() or ("" if self._pods() else "it has no pod yet")
+        found = self._trouble() or ("" if self._pods() else self._podless())
         if found != self._held_up:
             self._held_up, self._held_up_since, self._held_up_said = found, self._clock(), False
         elif found and not self._held_up_said and self._clock() - self._held_up_since >= _START_SECONDS:
@@ -235,7 +272,17 @@ class Runner:
         return tuple(line for line in text.splitlines() if line.strip())
 
     def _seen(self) -> str:
-        return self._trouble() or next(map(plain, self.log()[-1:]), "") or "it has no pod yet"
+        return self._trouble() or next(map(plain, self.log()[-1:]), "") or self._podless()
+
+    def _podless(self) -> str:
+        """That there is no pod, and why Kubernetes makes none: a quota, the pod security of the namespace."""
+        selector = f"involvedObject.kind=Job,involvedObject.name={self._document.name}"
+        try:
+            found = self._client.list_all(_EVENT, self._document.namespace, fieldSelector=selector)
+        except ApiError:
+            found = []
+        said = [str(each.get("message") or "") for each in found if each.get("reason") == "FailedCreate"]
+        return shorten(f"it has no pod yet: {said[-1]}") if said else "it has no pod yet"
 
     def _trouble(self) -> str:
         return next((found for pod in self._pods() if (found := trouble_of(pod))), "")

@@ -19,7 +19,8 @@ description:
   - Tells apart whether the backup succeeded, failed (with the reason), or was not finished in time.
   - While the cluster is degraded no backup is taken, and a request waits. When it has waited for the same reason for
     two minutes, the module withdraws it, so that it does not block others, and fails with that reason. So it does after
-    four minutes in which the agents refuse the settings of backups.
+    two minutes in which no agent leads the backups, as where no node is Synced, and after four minutes in which the
+    agents refuse the settings of backups.
   - A request that another run has made and that is still open is waited for, not replaced, if it asks for the same;
     otherwise the module refuses. May be killed at any moment and run again.
 extends_documentation_fragment:
@@ -97,7 +98,7 @@ import uuid
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _backups
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target
-from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
+from ansible_collections.stateful.galera.plugins.module_utils._errors import ApiError, GaleraError
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS
 from ansible_collections.stateful.galera.plugins.module_utils._observe import Names
@@ -111,7 +112,7 @@ _LOOK_SECONDS = 1.0
 # those that were just applied.
 _PATIENCE_SECONDS = 120.0
 _REFUSED_SECONDS = 240.0
-_MAP = KINDS["ConfigMap"]
+_MAP, _LEASE = KINDS["ConfigMap"], KINDS["Lease"]
 
 
 def read_state(client: Client, names: Names) -> dict[str, t.Any]:
@@ -154,6 +155,7 @@ def await_answer(client: Client, names: Names, identity: str, timeout: float) ->
     """Wait for the final answer. Raises GaleraError where it is a failure or does not come."""
     end = time.monotonic() + timeout
     reason, since = "", 0.0
+    lease, stands_since = beat(client, names), time.monotonic()
     while True:
         state = read_state(client, names)
         answer = _backups.answer_to(state, identity)
@@ -175,12 +177,32 @@ def await_answer(client: Client, names: Names, identity: str, timeout: float) ->
                 f"No backup was taken within {patience:g} s, last seen: {reason}. The request was withdrawn: run again "
                 "when the reason is gone."
             )
+        if (seen := beat(client, names)) is None or seen != lease:
+            lease, stands_since = seen, now
+        elif not reason and now - stands_since >= _PATIENCE_SECONDS and withdraw(client, names, state):
+            raise GaleraError(
+                f"No agent has led the backups of {names.name} for {_PATIENCE_SECONDS:g} s (its Lease "
+                f"{_backups.lease_name(names.name)} stands still), as where no node is Synced: see the playbook "
+                "status. The request was withdrawn: run again when they serve."
+            )
         if now >= end:
             raise GaleraError(
                 f"Waited {timeout:g} s for the backup (request {identity}, {answer.state}), last seen: "
                 f"{_backups.progress(state)}. Running again goes on waiting for it."
             )
         time.sleep(_LOOK_SECONDS)
+
+
+def beat(client: Client, names: Names) -> tuple[str, str] | None:
+    """What changes while an agent leads the backups: holder and time of their Lease; None where it may not be read."""
+    try:
+        found = client.get(_LEASE, _backups.lease_name(names.name), names.namespace)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return None
+    spec = (found or {}).get("spec") or {}
+    return str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
 
 
 def withdraw(client: Client, names: Names, state: dict[str, t.Any]) -> bool:

@@ -17,7 +17,7 @@ description:
   - Without O(job) it reads what the agent that leads the backups has published last, which takes one request and works
     also while the cluster is down; RV(time) says how old that is.
   - With O(job) a Job reads the targets themselves, whether or not there is a cluster. It needs the claims, the
-    ConfigMap and the Secret that the Job names.
+    ConfigMap, the Secret and the service account that the Job names, and fails at once where one is missing.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - stateful.galera.attributes
@@ -139,7 +139,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _backups
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
-from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner
+from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner, require_parts
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, read_document
 
@@ -152,9 +152,9 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     client = Client(params)
     refused = outdated = ""
     if params["job"] and not module.check_mode:
-        log = (
-            Runner(client, read_document(params["job"], "list", names.namespace), params["wait_timeout"]).run(True).log
-        )
+        job = read_document(params["job"], "list", names.namespace)
+        require_parts(client, job)
+        log = Runner(client, job, params["wait_timeout"]).run(True).log
         published: dict[str, t.Any] = {"catalog": _backups.last_report(log).get("catalog")}
     else:
         state = client.get(KINDS["ConfigMap"], _backups.state_name(names.name), names.namespace)
@@ -164,7 +164,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         outdated = _backups.outdated(published, settings)
     if not published.get("catalog"):
         map_name = _backups.state_name(names.name)
-        why = refused or f"they tell once a node is Synced, and {map_name} has no catalog yet"
+        said = refused or "; ".join(_backups.failures(published))
+        why = said or f"they tell once a node is Synced, and {map_name} has no catalog yet"
         raise GaleraError(
             f"No agent of the cluster {names.name} has told of its backups: {why}. To read the targets without a "
             "cluster, give job (galera_backup_info_job=true with the playbook)."

@@ -20,7 +20,8 @@ description:
   - The Job refuses a volume that is not empty, a backup that is damaged, incomplete, newer than its MariaDB or
     encrypted for another key, and a point in time that is not archived, before it writes anything.
   - Also runs a trial restore, with O(again=true).
-  - Fails before it applies anything where a claim that the Job uses does not exist.
+  - Fails before it applies anything where a claim, a ConfigMap, a Secret or the service account that the Job uses does
+    not exist.
   - Shows the log of the Job while it runs, and why its pod has not started, where it works in the process of the play
     (connection local, the play's own Python, no C(async)).
 extends_documentation_fragment:
@@ -109,7 +110,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.stateful.galera.plugins.module_utils import _converge
 from ansible_collections.stateful.galera.plugins.module_utils._argspec import argument_spec, run, target, teller
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError, and_list
-from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner, plain, users_of
+from ansible_collections.stateful.galera.plugins.module_utils._jobs import Runner, plain, require_parts, users_of
 from ansible_collections.stateful.galera.plugins.module_utils._k8s import Client
 from ansible_collections.stateful.galera.plugins.module_utils._kinds import KINDS, read_document
 
@@ -145,6 +146,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         return {"changed": step != "nothing", "message": said.get(step, f"Would run {job}."), "log": list(log)}
     if step in ("create", "replace"):
         _require_claims(client, job, needed)
+        require_parts(client, job, needed)
         runner.clear(params["again"])
         _await_claims(client, needed, min(params["wait_timeout"], _CLAIM_SECONDS))
     if step != "nothing":

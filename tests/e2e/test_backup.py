@@ -250,6 +250,7 @@ def test_the_playbooks_take_list_and_verify_backups(chain: dict[str, str], inven
     assert changed(play(path, "backup", galera_backup_kind="full")) == 1
     (made,) = {one["name"] for one in target()["backups"]} - before
     assert f"{made} passed" in " ".join(play(path, "backup_verify", galera_backup_verify=made).split())
+    until("no volume of the trial", lambda: "verify" not in do("get", "persistentvolumeclaims", "-o", "name"), 60)
     assert re.search(rf"{made} .* 1 +yes ", play(path, "backup_info"))
     assert f"{made} in s3://{BUCKET}/bak was restored on trial and found right" in do("get", "events")
     # as docs/backup.md says it; the newest backup, which is the one just made
@@ -339,7 +340,9 @@ def test_a_restore_in_place_is_undone(chain: dict[str, str], inventories: dict[s
     in_cluster = ("-n", NEW_NAMESPACE)
     new_sql("INSERT INTO shop.orders VALUES (50)")
     assert 'galera_restore_confirm is ""' in refused(path, "restore_undo")
-    assert "Would stop new, put data.before-" in " ".join(play(path, "restore_undo", "--check", **confirm).split())
+    checked = play(path, "restore_undo", "--check", **confirm)
+    assert "Would stop new, put data.before-" in " ".join(checked.split())
+    assert changed(checked) == 1
     assert new_sql(rows) == "1,2,3,50"
 
     def record() -> dict[str, Any]:

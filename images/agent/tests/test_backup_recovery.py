@@ -442,8 +442,16 @@ def test_a_backup_whose_verification_failed_is_told() -> None:
     ("wanted", "inner", "text"),
     [
         ("nightly", "latest", f"SOURCE_BACKUP is 'nightly', which is not there; allowed: latest, {FULL.name}"),
-        ("latest", "nightly", "SOURCE_INCREMENT is 'nightly', which is not there"),
-        (NEXT_FULL.name, FIRST.name, f"increment {FIRST.name} does not belong to the full backup {NEXT_FULL.name}"),
+        (
+            "latest",
+            "nightly",
+            f"SOURCE_INCREMENT is 'nightly', which is not there; allowed: none, latest, {FULL.name}",
+        ),
+        (
+            NEXT_FULL.name,
+            FIRST.name,
+            f"SOURCE_INCREMENT is '{FIRST.name}', which does not hang on {NEXT_FULL.name}; allowed: none, latest$",
+        ),
         (FIRST.name, SECOND.name, "name one"),
     ],
 )

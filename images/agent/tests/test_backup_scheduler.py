@@ -270,6 +270,21 @@ def test_what_runs_is_shown(bench: Bench) -> None:
     assert bench.document()["running"] is None
 
 
+@pytest.mark.parametrize(("soon", "suspended", "left"), [(True, False, None), (True, True, "x"), (False, False, "x")])
+def test_a_failure_until_a_restore_tells_the_targets_is_over_when_it_has(
+    bench: Bench, soon: bool, suspended: bool, left: str | None
+) -> None:
+    """After restore_undo nothing is due, perhaps for a day: it would be said to have failed so long."""
+    bench.rounds()
+    bench.started[0].ends("failed", message="x", soon=soon, next=later(seconds=5))
+    bench.rounds(2)
+    assert bench.document()["last"]["message"] == "x"
+    bench.rounds(600)
+    bench.started[1].ends("nothing", suspended=suspended, next=later(seconds=60))
+    bench.rounds(5)
+    assert (bench.document()["last"] or {}).get("message") == left
+
+
 def test_the_lost_lease_ends_what_runs(bench: Bench) -> None:
     bench.write(binlog_interval_seconds=30)
     bench.rounds()

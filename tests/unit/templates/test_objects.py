@@ -484,7 +484,10 @@ def test_restores_have_the_options_of_the_nodes(clusters: dict[str, Manifests]) 
 def test_verification_runs_by_the_schedule_of_the_inventory(
     name: str, suspended: bool, clusters: dict[str, Manifests]
 ) -> None:
-    assert clusters[name].one("galera-3-volumes.yml", "CronJob")["spec"]["suspend"] is suspended
+    spec = clusters[name].one("galera-3-volumes.yml", "CronJob")["spec"]
+    assert spec["suspend"] is suspended
+    # up to four volumes of the size of a node's stayed for good
+    assert spec["jobTemplate"]["spec"]["ttlSecondsAfterFinished"] == 86400
 
 
 @pytest.mark.parametrize(("name", "size"), SETS)

@@ -59,6 +59,7 @@ class Progress:
     before: Mapping[str, Any] | None = None
     published_at: float = float("-inf")
     changed: bool = True
+    passing: bool = False
 
 
 @dataclass
@@ -202,6 +203,9 @@ class Scheduler:
                 self._tell("Backup" if tick else "BackupVerification", not failed, message)
             last = {"command": work.words[0], "state": state, "message": message, "time": _now()}
             progress.document["last"] = {**last, "backup": result.get("backup")}
+            progress.passing = tick and failed and bool(result.get("soon"))
+        elif progress.passing and not result.get("suspended"):  # by now a restore has told the targets
+            progress.document["last"], progress.passing = None, False
         if tick and state == "succeeded" and not result.get("not_in"):
             progress.failures, progress.failed_at, progress.failed_in = 0, None, []
         elif tick and state != "nothing" and self._request is None and not result.get("soon"):

@@ -120,10 +120,10 @@ def _names(catalogs: Sequence[Catalog], backup: str, increment: str) -> set[str]
     """The names of the backups with which a wanted chain may end."""
     known = {name for catalog in catalogs for name in (*catalog.by_name, *catalog.broken)}
     if backup != LATEST and backup not in known:
-        raise Refused(f"SOURCE_BACKUP is '{backup}', which {_absent(catalogs, backup)}; allowed: {_some(known)}")
+        raise Refused(f"SOURCE_BACKUP is '{backup}', which {_absent(catalogs, backup)}; allowed: {some(known)}")
     if increment not in (LATEST, NONE) and increment not in known:
         raise Refused(
-            f"SOURCE_INCREMENT is '{increment}', which {_absent(catalogs, increment)}; allowed: {_some(known)}"
+            f"SOURCE_INCREMENT is '{increment}', which {_absent(catalogs, increment)}; allowed: {NONE}, {some(known)}"
         )
     fulls = {name for name in known if name.endswith("-full")}
     if backup != LATEST and backup not in fulls:
@@ -137,7 +137,8 @@ def _names(catalogs: Sequence[Catalog], backup: str, increment: str) -> set[str]
         return wanted
     mine = _increments_of(catalogs, backup, known) & wanted
     if not mine:
-        raise Refused(f"increment {increment} does not belong to the full backup {backup}")
+        allowed = f"{NONE}, {some(_increments_of(catalogs, backup, known) - {backup})}"
+        raise Refused(f"SOURCE_INCREMENT is '{increment}', which does not hang on {backup}; allowed: {allowed}")
     return mine
 
 
@@ -191,6 +192,7 @@ def _absent(catalogs: Sequence[Catalog], name: str) -> str:
     return "is incomplete" if any(name in catalog.incomplete for catalog in catalogs) else "is not there"
 
 
-def _some(names: set[str]) -> str:
+def some(names: set[str]) -> str:
+    """What may be named, the newest of them, as a phrase."""
     newest = sorted(names)[-10:]
     return ", ".join([LATEST, *newest]) + (f" and {len(names) - len(newest)} older ones" if len(names) > 10 else "")

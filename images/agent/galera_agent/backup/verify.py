@@ -189,4 +189,5 @@ def _chosen(catalogs: Sequence[catalog.Catalog], name: str, say: Callable[[str],
             return one.chain(name)
         except catalog.ChainError as error:
             why = error
-    raise why or Refused(f"backup {name} is not there; allowed: latest, or the name of a backup")
+    there = selection.some({found for one in catalogs for found in (*one.by_name, *one.broken)})
+    raise why or Refused(f"galera_backup_verify is '{name}', which is not there; allowed: {there}")

@@ -179,12 +179,16 @@ class FakeKubernetes:
         return (200 if live is not None else 201), after
 
     def _matching(self, kind: Kind, namespace: str, query: dict[str, str]) -> list[Manifest]:
-        wanted = [part.split("=", 1) for part in query.get("labelSelector", "").split(",") if part]
+        wanted, fields = (
+            [part.split("=", 1) for part in query.get(which, "").split(",") if part]
+            for which in ("labelSelector", "fieldSelector")
+        )
         return [
             {key: item for key, item in each.items() if key not in ("apiVersion", "kind")}
             for (each_kind, space, _name), each in self.objects.items()
             if each_kind == kind.kind and namespace in ("", space)
             if all(each["metadata"].get("labels", {}).get(label) == value for label, value in wanted)
+            if all(_field(each, path) == value for path, value in fields)
         ]
 
     def _applied(self, live: Manifest | None, wanted: Manifest, manager: str) -> Manifest:
@@ -200,6 +204,13 @@ class FakeKubernetes:
         metadata["managedFields"] = [*others, {"manager": manager, "operation": "Apply", "fieldsV1": fields}]
         metadata["resourceVersion"] = str(next(self._versions))
         return after
+
+
+def _field(manifest: Manifest, path: str) -> Any:
+    found: Any = manifest
+    for name in path.split("."):
+        found = (found or {}).get(name)
+    return found
 
 
 def _merge(live: Any, wanted: Any) -> Any:

@@ -160,11 +160,12 @@ def test_of_an_object_its_message_is_said(line: str, text: str) -> None:
 
 def test_the_message_of_an_object_is_what_a_reader_gets(api: FakeKubernetes) -> None:
     said: list[str] = []
-    api.replies["GET", LOG] = [(200, b'tries it\n{"type": "end", "message": "no bucket b"}\n')]
+    log = b'{"type": "begin", "command": "verify"}\ntries it\n{"type": "end", "message": "no bucket b"}\n'
+    api.replies["GET", LOG] = [(200, log)]
     ends(api, FAILED)
     with pytest.raises(GaleraError, match=r"Its last words: tries it no bucket b$"):
         runner(api, said=said).run()
-    assert said == ["tries it", "no bucket b"]
+    assert said[1:] == ["tries it", "no bucket b"]
 
 
 def test_the_log_is_said_while_a_job_runs_and_at_its_end(api: FakeKubernetes) -> None:

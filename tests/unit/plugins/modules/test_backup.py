@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -61,6 +62,12 @@ def add_state(api: FakeKubernetes, **documents: dict[str, Any]) -> None:
 def add_settings(api: FakeKubernetes, text: str) -> None:
     metadata = {"name": "demo-galera-backup", "namespace": "db"}
     api.add({"kind": "ConfigMap", "metadata": metadata, "data": {"backup.json": text}})
+
+
+def add_lease(api: FakeKubernetes, holder: str) -> None:
+    """The Lease of the backups, renewed now."""
+    spec = {"holderIdentity": holder, "renewTime": str(time.monotonic())}
+    api.add({"kind": "Lease", "metadata": {"name": "demo-galera-backup", "namespace": "db"}, "spec": spec})
 
 
 def state(api: FakeKubernetes, key: str) -> dict[str, Any]:
@@ -121,6 +128,40 @@ def test_a_backup_that_waits_in_vain_is_withdrawn(api: FakeKubernetes, impatient
     assert state(api, "request") == {}
 
 
+@pytest.mark.parametrize("held", [None, "", "demo-galera-2"])
+@pytest.mark.parametrize("answer", ["", "running"])
+def test_a_backup_that_nobody_takes_is_withdrawn(
+    api: FakeKubernetes, impatient: None, held: str | None, answer: str
+) -> None:
+    """All nodes are down, or none is Synced; who led, and said that it is at work, may be gone."""
+    add_state(api, catalog={"leader": "demo-galera-2", "running": {"kind": "full"}})
+    if answer:
+        answers(api, state=answer, message="")
+    if held is not None:
+        add_lease(api, held)
+    words = r"No agent has led the backups of demo for 0\.3 s \(.*\), .*\. The request was withdrawn"
+    with pytest.raises(GaleraError, match=words):
+        backup.work(module(api, kind="full", wait_timeout=30))
+    assert state(api, "request") == {}
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_backup_that_somebody_takes_is_waited_for(api: FakeKubernetes, impatient: None, readable: bool) -> None:
+    """As long as the Lease is renewed, or where it is not known whether it is."""
+    add_state(api)
+    if not readable:
+        api.denied = {("get", "leases")}
+
+    def before(method: str, path: str) -> None:
+        if readable:
+            add_lease(api, "demo-galera-2")
+
+    api.before = before
+    with pytest.raises(GaleraError, match=r"Waited 1 s for the backup \(request \w+, open\)"):
+        backup.work(module(api, kind="full", wait_timeout=1))
+    assert state(api, "request")["kind"] == "full"
+
+
 def test_a_backup_that_waits_tells_so_when_the_time_is_over(api: FakeKubernetes) -> None:
     add_state(api, catalog={"leader": "demo-galera-2"})
     answers(api, state="running", message=WAITS)
@@ -134,6 +175,7 @@ def test_a_request_that_is_taken_up_while_it_is_withdrawn_is_waited_for(api: Fak
     patches: list[str] = []
 
     def before(method: str, path: str) -> None:
+        add_lease(api, "demo-galera-2")
         patches.extend([path] if method == "PATCH" else [])
         request = state(api, "request")
         if request:
@@ -300,6 +342,15 @@ def test_info_says_what_failed_since(api: FakeKubernetes) -> None:
 
 def test_info_that_nobody_told_is_said_to_be_missing(api: FakeKubernetes) -> None:
     with pytest.raises(GaleraError, match="No agent of the cluster demo has told of its backups"):
+        backup_info.work(module(api, job=None))
+
+
+def test_info_without_a_catalog_says_what_failed(api: FakeKubernetes) -> None:
+    """As with the prefix of another cluster, from the first backup on."""
+    last = {"command": "tick", "state": "failed", "message": "s3://b is that of another", "time": "14:00"}
+    add_state(api, catalog={"leader": "demo-galera-2", "last": last})
+    words = r"told of its backups: the last backup failed, at 14:00: s3://b is that of another\. To read the targets"
+    with pytest.raises(GaleraError, match=words):
         backup_info.work(module(api, job=None))
 
 

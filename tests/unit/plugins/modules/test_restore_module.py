@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from ansible_collections.stateful.galera.plugins.module_utils import _jobs
 from ansible_collections.stateful.galera.plugins.module_utils._errors import GaleraError
-from ansible_collections.stateful.galera.plugins.modules import restore
+from ansible_collections.stateful.galera.plugins.modules import backup_info, restore
 from unit.plugins.module_utils.fake_kubernetes import FakeKubernetes
 from unit.plugins.modules.conftest import FakeModule
 
@@ -109,3 +110,60 @@ def test_a_claim_that_does_not_exist_is_told_before_anything_is_applied(api: Fak
     ):
         restore.work(FakeModule({**api.auth, **params, **options}))
     assert api.writes() == []
+
+
+def _needy() -> dict[str, Any]:
+    """A Job whose pod needs a service account, two ConfigMaps and two Secrets, one of each only if it is there."""
+    volumes = [
+        {"name": "settings", "configMap": {"name": "demo-galera-backup"}},
+        {"name": "config", "configMap": {"name": "demo-galera-config", "optional": True}},
+        {"name": "secret", "secret": {"secretName": "demo-galera"}},
+        {"name": "keys", "secret": {"secretName": "keys", "optional": True}},
+    ]
+    return {**JOB, "spec": {"template": {"spec": {"serviceAccountName": "demo-galera", "volumes": volumes}}}}
+
+
+def _verify(api: FakeKubernetes) -> dict[str, Any]:
+    options = {"again": True, "remove": False, "settings": {}, "wait_timeout": 1}
+    params = {"name": "demo", "namespace": "db", "documents": [json.dumps(_needy())]}
+    return restore.work(FakeModule({**api.auth, **params, **options}))
+
+
+def _list(api: FakeKubernetes) -> dict[str, Any]:
+    params = {"name": "demo", "namespace": "db", "job": json.dumps(_needy()), "wait_timeout": 1}
+    return backup_info.work(FakeModule({**api.auth, **params}))
+
+
+@pytest.mark.parametrize("work", [_verify, _list])
+def test_a_job_for_a_cluster_that_is_not_there_is_not_run(
+    api: FakeKubernetes, work: Callable[[FakeKubernetes], dict[str, Any]]
+) -> None:
+    """Kubernetes makes no pod without its service account: the playbook would wait for the whole deadline, hours."""
+    api.add({"kind": "ConfigMap", "metadata": {"name": "demo-galera-backup", "namespace": "db"}})
+    with pytest.raises(
+        GaleraError,
+        match=r"Job job needs what does not exist in namespace db: ServiceAccount demo-galera and Secret demo-galera. ",
+    ):
+        work(api)
+    assert api.writes() == []
+
+
+def test_what_may_not_be_looked_for_hinders_no_job(api: FakeKubernetes) -> None:
+    api.denied = {("get", "secrets"), ("get", "serviceaccounts"), ("get", "configmaps"), ("list", "events")}
+    with pytest.raises(GaleraError, match="Waited 1 s for Job job, which still runs, last seen: it has no pod yet"):
+        _verify(api)
+
+
+def test_a_job_without_a_pod_says_why_there_is_none(api: FakeKubernetes) -> None:
+    for kind, name in (
+        ("ConfigMap", "demo-galera-backup"),
+        ("ServiceAccount", "demo-galera"),
+        ("Secret", "demo-galera"),
+    ):
+        api.add({"kind": kind, "metadata": {"name": name, "namespace": "db"}})
+    for number, name in enumerate(("job", "another")):
+        involved = {"kind": "Job", "name": name, "namespace": "db"}
+        event = {"reason": "FailedCreate", "message": f"exceeded quota of {name}", "involvedObject": involved}
+        api.add({"kind": "Event", "metadata": {"name": f"e{number}", "namespace": "db"}, **event})
+    with pytest.raises(GaleraError, match=r"last seen: it has no pod yet: exceeded quota of job\. Running again"):
+        _verify(api)
