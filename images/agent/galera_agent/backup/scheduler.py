@@ -257,12 +257,8 @@ class Scheduler:
             if progress.document.get("archive", {}).get("message") != message and not result.get("soon"):
                 self._board.event("BinlogArchiveFailed", "Warning", message)
             progress.archived_at_seqno = None
-        progress.document["archive"] = {
-            "state": result.get("state"),
-            "last": result.get("last"),
-            "message": result.get("message"),
-            "time": _now(),
-        }
+        said = {name: result.get(name) for name in ("state", "last", "message")}
+        progress.document["archive"] = {**said, "time": _now()}
         progress.changed = progress.changed or bool(problems)
 
     def _begin(self, settings: Settings) -> None:
