@@ -112,7 +112,8 @@ _LOOK_SECONDS = 1.0
 # those that were just applied.
 _PATIENCE_SECONDS = 120.0
 _REFUSED_SECONDS = 240.0
-_MAP, _LEASE = KINDS["ConfigMap"], KINDS["Lease"]
+_MAP = KINDS["ConfigMap"]
+_LEASE = KINDS["Lease"]
 
 
 def read_state(client: Client, names: Names) -> dict[str, t.Any]:
